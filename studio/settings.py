@@ -1,0 +1,34 @@
+"""What the studio is started with: where it keeps things, where it listens, what it loads first."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+def default_data_folder() -> Path:
+    """`WAVEBRUSH_DATA` if it is set, else the usual place for a person's application data on this system."""
+    return Path(os.environ.get("WAVEBRUSH_DATA") or platformdirs.user_data_dir("wavebrush", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One frozen value for a whole run of the studio."""
+
+    data: Path = field(default_factory=default_data_folder)
+    host: str = "127.0.0.1"
+    port: int = 7860
+    model: str = "painter"
+    login: Path | None = None  # a file of names and password hashes; needed to listen beyond this computer
+    allowed_hosts: tuple[str, ...] = ()  # further names under which the studio may be reached
+    open_browser: bool = True
+    queue_limit: int = 64  # pictures that may wait
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in LOCAL_HOSTS
