@@ -1,0 +1,294 @@
+"""Picture files: our own lossless PNGs with their request inside, and a wary reading of strangers' files.
+
+Every limit is checked before the bytes that it is about are decoded. Whatever is wrong with a file ends in
+UnreadablePicture, in words. Nothing here knows what the text in a file means, loads a model or opens a
+connection.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from studio.errors import UnreadablePicture
+
+Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+REQUEST_KEY = "wavebrush"  # the iTXt key of the request that a picture was made from
+
+MAX_FILE = 64 * 1024 * 1024  # bytes of a file that is read at all
+MAX_CHUNKS = 50_000  # of a PNG; encoders with the smallest habits write 8 kB each
+MAX_TEXTS = 256  # text chunks of a PNG
+MAX_TEXT = 1024 * 1024  # bytes of one text, packed or unpacked
+MAX_TEXT_TOTAL = 4 * 1024 * 1024  # bytes of all texts, unpacked
+MAX_PIXELS = 50_000_000
+MAX_SIDE = 16_384
+MAX_PROFILE = 4 * 1024 * 1024  # bytes of a colour profile; larger ones are ignored
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Bits per channel that PNG knows, by its colour types.
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def write_png(pixels: Pixels, text: Mapping[str, str] | None = None) -> bytes:
+    """uint8 (H, W, 3) or (H, W, 4) -> a lossless PNG with every entry of `text` as an iTXt chunk.
+
+    The same pixels and text give the same bytes. Raises ValueError for other pixels, for a key that PNG does
+    not allow (1 to 79 printable Latin-1 characters, no spaces at its ends or in pairs) and for a text that
+    `read_png_text` would not take back.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or 0 in pixels.shape:
+        raise ValueError(f"A PNG is written from uint8 (H, W, 3) or (H, W, 4), not {pixels.dtype} {pixels.shape}.")
+    notes = PngImagePlugin.PngInfo()
+    total = 0
+    for key, value in (text or {}).items():
+        if not _is_keyword(key.encode("latin-1", "replace")) or not _is_latin1(key):
+            raise ValueError(f"'{key}' cannot be a key in a PNG.")
+        size = len(value.encode("utf-8"))
+        total += size
+        if "\0" in value or size > MAX_TEXT // 2 or total > MAX_TEXT_TOTAL:
+            raise ValueError(f"The text of '{key}' cannot be kept in a PNG: {size:,} bytes, or with a NUL in it.")
+        notes.add_itxt(key, value)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", pnginfo=notes, compress_level=6)
+    return file.getvalue()
+
+
+def read_png_text(data: bytes) -> dict[str, str]:
+    """The texts (tEXt, zTXt, iTXt) of a stranger's PNG, by key; where a key stands twice, the first.
+
+    Pixels are never decoded. Raises UnreadablePicture if the file is no PNG, is cut short, has a wrong
+    checksum, holds text that is not in the encoding it names, or goes beyond the limits above.
+    """
+    texts: dict[str, str] = {}
+    count = total = 0
+    for kind, body in _chunks(data):
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            continue
+        count += 1
+        if count > MAX_TEXTS:
+            raise UnreadablePicture(f"This PNG holds more than {MAX_TEXTS} texts.")
+        if len(body) > MAX_TEXT:
+            raise UnreadablePicture(f"This PNG holds a text of {len(body):,} bytes. At most {MAX_TEXT:,} are read.")
+        key, value = _entry(kind, body)
+        total += len(value)
+        if total > MAX_TEXT_TOTAL:
+            raise UnreadablePicture(f"This PNG holds more than {MAX_TEXT_TOTAL:,} characters of text.")
+        texts.setdefault(key, value)
+    return texts
+
+
+def read_picture(data: bytes) -> Pixels:
+    """A stranger's PNG, JPEG, WebP or TIFF -> uint8 (H, W, 3), or (H, W, 4) if it has transparency.
+
+    Upright (EXIF), in sRGB where it brings another colour profile, 16 bits rounded to 8, palettes and CMYK as
+    RGB; of an animation the first frame. Raises UnreadablePicture for anything else, and for pictures beyond
+    the limits above.
+    """
+    if len(data) > MAX_FILE:
+        raise UnreadablePicture(
+            f"This file is {len(data) / 2**20:.0f} MB. Pictures of up to {MAX_FILE >> 20} MB are read."
+        )
+    try:
+        with _opened(data) as picture:
+            _check_extent(*picture.size)
+            _check_tiles(picture)
+            picture.load()
+            upright = _turned(_as_rgb(picture), picture)
+            return np.array(upright, dtype=np.uint8)
+    except UnreadablePicture:
+        raise
+    except MemoryError as problem:
+        raise UnreadablePicture("This picture does not fit into the memory that is free.") from problem
+    except Exception as problem:  # broken files raise whatever their decoder stumbles over
+        raise UnreadablePicture("This picture is broken or cut short: it cannot be read.") from problem
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """(kind, body) of every chunk up to IEND, each with its checksum verified."""
+    if len(data) > MAX_FILE:
+        raise UnreadablePicture(
+            f"This file is {len(data) / 2**20:.0f} MB. PNGs of up to {MAX_FILE >> 20} MB are read."
+        )
+    if data[:8] != _SIGNATURE:
+        raise UnreadablePicture("This file is not a PNG.")
+    view = memoryview(data)
+    position = len(_SIGNATURE)
+    for number in range(MAX_CHUNKS):
+        if position + 12 > len(data):
+            raise UnreadablePicture("This PNG is cut short.")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise UnreadablePicture("This PNG is cut short.")
+        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise UnreadablePicture("This PNG is damaged: a checksum in it does not fit.")
+        body = view[position + 8 : end - 4]
+        if number == 0:
+            _check_header(kind, body)
+        if kind == b"IEND":
+            return
+        yield kind, body
+        position = end
+    raise UnreadablePicture(f"This PNG is split into more than {MAX_CHUNKS:,} pieces.")
+
+
+def _check_header(kind: bytes, body: memoryview) -> None:
+    if kind != b"IHDR" or len(body) != 13:
+        raise UnreadablePicture("This PNG is damaged: it does not begin with its size.")
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
+    fits = depth in _DEPTHS.get(colour, ()) and not compression and not filtering and interlace in (0, 1)
+    if not fits or not 0 < width < 2**31 or not 0 < height < 2**31:
+        raise UnreadablePicture("This PNG is damaged: its header makes no sense.")
+
+
+def _entry(kind: bytes, body: memoryview) -> tuple[str, str]:
+    """Key and text of one text chunk."""
+    keyword, separator, rest = bytes(body).partition(b"\0")
+    if not separator or not _is_keyword(keyword):
+        raise UnreadablePicture("This PNG is damaged: a text in it has no proper name.")
+    key = keyword.decode("latin-1")
+    if kind == b"tEXt":
+        return key, _text(key, rest, "latin-1")
+    if kind == b"zTXt":
+        if rest[:1] != b"\0":
+            raise UnreadablePicture(f"The text {key!r} in this PNG is packed in an unknown way.")
+        return key, _text(key, _inflated(key, rest[1:]), "latin-1")
+    packed, method, rest = rest[:1], rest[1:2], rest[2:]
+    _language, first, rest = rest.partition(b"\0")
+    _translated, second, value = rest.partition(b"\0")
+    if not first or not second or packed not in (b"\0", b"\1") or method != b"\0":
+        raise UnreadablePicture(f"The text {key!r} in this PNG is damaged or packed in an unknown way.")
+    return key, _text(key, _inflated(key, value) if packed == b"\1" else value, "utf-8")
+
+
+def _inflated(key: str, packed: bytes) -> bytes:
+    """Unpacks at most MAX_TEXT bytes: what is longer is refused without being unpacked further."""
+    unpacker = zlib.decompressobj()
+    try:
+        value = unpacker.decompress(packed, MAX_TEXT + 1)
+    except zlib.error:
+        raise UnreadablePicture(f"The text {key!r} in this PNG is packed and damaged.") from None
+    if len(value) > MAX_TEXT:
+        raise UnreadablePicture(f"The text {key!r} in this PNG unpacks to more than {MAX_TEXT:,} bytes.")
+    if not unpacker.eof:
+        raise UnreadablePicture(f"The text {key!r} in this PNG is packed and cut short.")
+    return value
+
+
+def _text(key: str, value: bytes, encoding: str) -> str:
+    if b"\0" in value:
+        raise UnreadablePicture(f"The text {key!r} in this PNG holds a NUL.")
+    try:
+        return value.decode(encoding)
+    except UnicodeDecodeError:
+        raise UnreadablePicture(f"The text {key!r} in this PNG is not UTF-8.") from None
+
+
+def _is_keyword(keyword: bytes) -> bool:
+    printable = all(32 <= byte <= 126 or byte >= 161 for byte in keyword)
+    return 1 <= len(keyword) <= 79 and printable and keyword == keyword.strip(b" ") and b"  " not in keyword
+
+
+def _is_latin1(text: str) -> bool:
+    return all(ord(character) < 256 for character in text)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The picture with its size known and nothing decoded. Its first bytes tell the format."""
+    file = io.BytesIO(data)
+    if data[:8] == _SIGNATURE:
+        return PngImagePlugin.PngImageFile(file)
+    if data[:3] == b"\xff\xd8\xff":
+        return JpegImagePlugin.JpegImageFile(file)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        _check_extent(*_webp_extent(data))  # its decoder makes room for the canvas when it opens the file
+        return WebPImagePlugin.WebPImageFile(file)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return TiffImagePlugin.TiffImageFile(file)
+    raise UnreadablePicture("This is not a picture that can be read here. Use a PNG, JPEG, WebP or TIFF.")
+
+
+def _webp_extent(data: bytes) -> tuple[int, int]:
+    kind, body = data[12:16], data[20:30]
+    if len(body) == 10 and kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if len(body) == 10 and kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if len(body) == 10 and kind == b"VP8 ":
+        width, height = struct.unpack("<HH", body[6:10])
+        return width & 0x3FFF, height & 0x3FFF
+    raise UnreadablePicture("This WebP is broken or cut short.")
+
+
+def _check_extent(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise UnreadablePicture("This picture has no pixels.")
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+        raise UnreadablePicture(
+            f"This picture is {width} × {height} pixels. At most {MAX_PIXELS // 10**6} million pixels and "
+            f"{MAX_SIDE:,} a side are read."
+        )
+
+
+def _check_tiles(picture: Image.Image) -> None:
+    """A TIFF may name tiles larger than itself, and its decoder makes room for a whole tile."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        _check_extent(int(picture.tag_v2.get(_TILE_WIDTH, 1)), int(picture.tag_v2.get(_TILE_LENGTH, 1)))
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """Any mode -> RGB, or RGBA if the picture has transparency; colours in sRGB."""
+    if picture.mode in _SIXTEEN_BITS:
+        levels = np.asarray(picture).astype(np.uint32)
+        grey = ((levels * 255 + 32_767) // 65_535).astype(np.uint8)  # 65535 = 257 * 255: exact, to nearest
+        return Image.fromarray(grey).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise UnreadablePicture("This picture has 32 bits per channel. Save it with 8 or 16 bits.")
+    profile = picture.info.get("icc_profile")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        colour = _in_srgb(rgba.convert("RGB"), profile)
+        colour.putalpha(rgba.getchannel("A"))
+        return colour
+    if picture.mode == "CMYK":
+        return _in_srgb(picture, profile)
+    return _in_srgb(picture.convert("RGB"), profile)
+
+
+def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
+    """The picture as RGB; a profile that is broken, too large or for other colours is passed over."""
+    if isinstance(profile, bytes) and 0 < len(profile) <= MAX_PROFILE:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None
+        if converted is not None:
+            return converted
+    return picture.convert("RGB")
+
+
+def _turned(upright: Image.Image, picture: Image.Image) -> Image.Image:
+    """`upright` turned as the EXIF data of `picture` say; TIFFs are turned by their reader already."""
+    turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    return upright if turn is None else upright.transpose(turn)
