@@ -1,0 +1,66 @@
+// What the page asks of the server, and what can come back instead of an answer.
+
+/** The server understood and said no. `field` names the input that the words belong to, or is null. */
+export class Refusal extends Error {
+  constructor(words, field, status) {
+    super(words);
+    this.field = field ?? null;
+    this.status = status;
+  }
+}
+
+/** Nobody answered. */
+export class Silence extends Error {}
+
+const at = (path) => new URL(`studio/${path}`, document.baseURI).href;
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(at(path), { credentials: "same-origin", cache: "no-store", ...options });
+  } catch (problem) {
+    if (problem.name === "AbortError") throw problem;
+    throw new Silence(String(problem));
+  }
+  let answer = null;
+  try {
+    answer = await response.json();
+  } catch {
+    answer = null;
+  }
+  if (response.ok && answer !== null) return answer;
+  const words = typeof answer?.error === "string" ? answer.error : `The studio met a fault of its own (${response.status}). Its terminal says more.`;
+  throw new Refusal(words, answer?.field, response.status);
+}
+
+const post = (path, value) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+
+export const session = () => ask("session");
+export const submit = (request, count) => post("jobs", { request, count });
+export const stop = (id, everything) => post(`jobs/${id}/stop`, { everything });
+export const importPicture = (bytes) => ask("import", { method: "POST", headers: { "Content-Type": "image/png" }, body: bytes });
+export const unknownWords = (prompt, signal) => ask(`words?prompt=${encodeURIComponent(prompt)}`, { signal });
+export const examples = () => ask("assets/examples/examples.json");
+
+export const exampleAddress = (file) => at(`assets/examples/${encodeURIComponent(file)}`);
+export const pictureAddress = (id) => at(`pictures/${id}.png`);
+export const downloadAddress = (id) => at(`pictures/${id}.png?download=1`);
+export const previewAddress = (id, version) => at(`jobs/${id}/preview.png?v=${version}`);
+
+export const ended = (job) => ["done", "stopped", "failed"].includes(job.state);
+
+/** Hands every change of a job to `onChange` until it has ended; `onSilence` is called once if the stream breaks off. */
+export function follow(id, onChange, onSilence) {
+  const stream = new EventSource(at(`jobs/${id}/events`));
+  stream.onmessage = (event) => {
+    const snapshot = JSON.parse(event.data);
+    if (ended(snapshot)) stream.close();
+    onChange(snapshot);
+  };
+  stream.onerror = () => {
+    stream.close();
+    onSilence();
+  };
+  return () => stream.close();
+}

@@ -1,0 +1,51 @@
+"""`serve`: the studio as a page in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from studio.errors import InvalidRequest
+from studio.settings import Settings, default_data_folder
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser("serve", help="serve the page (what happens without a command)")
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; beyond this computer needs --login")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen at (default 7860)")
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where pictures are kept")
+    parser.add_argument(
+        "--model", default="painter", help="a catalogue name, a diffusers folder, a .safetensors file or a hub id"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+    parser.add_argument("--login", type=Path, default=None, metavar="FILE", help="names and password hashes")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a further name this studio is reached by"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    if not 1 <= options.port <= 65535:
+        raise InvalidRequest(f"Ports run from 1 to 65535, not {options.port}.", "port")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing leaves this computer
+    from studio.web.server import serve
+
+    serve(
+        Settings(
+            data=options.data if options.data is not None else default_data_folder(),
+            host=options.host,
+            port=options.port,
+            model=options.model,
+            login=options.login,
+            allowed_hosts=tuple(options.allow_host),
+            open_browser=not options.no_browser,
+        )
+    )
+    return 0

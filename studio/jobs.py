@@ -1,0 +1,309 @@
+"""Jobs: pictures that wait, are being painted, or are done. One worker, which outlives every browser tab.
+
+A job is a list of requests from one owner. Its state is read as a snapshot, a plain dict that the page understands;
+every change raises its version, so that a reader can wait for the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.engine import Engine, Picture, Pixels, Progress
+from studio.errors import Busy, StudioError
+from studio.imaging.png import write_png
+from studio.project.store import PictureStore
+from studio.requests import TextToImage
+
+log = logging.getLogger(__name__)
+
+FINISHED = frozenset({"done", "stopped", "failed"})
+KEPT_JOBS = 200  # finished jobs that stay readable
+
+
+@dataclass(eq=False)
+class _Slot:
+    """One picture of a job."""
+
+    request: TextToImage
+    state: str = "waiting"  # waiting | running | done | stopped | failed
+    id: str | None = None
+    stopped_at: int | None = None
+    seconds: float | None = None
+    ribbon: list[tuple[float, ...]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "id": self.id,
+            "stopped_at": self.stopped_at,
+            "seconds": self.seconds,
+            "seed": self.request.seed,
+            "request": self.request.to_dict(),
+            "ribbon": [list(column) for column in self.ribbon],
+        }
+
+
+@dataclass(eq=False)
+class Job:
+    """Changed only by `Jobs`, under its lock."""
+
+    id: str
+    owner: str
+    slots: list[_Slot]
+    state: str = "queued"  # queued | loading | running | done | stopped | failed
+    error: str | None = None
+    version: int = 0
+    index: int = 0
+    step: int = 0
+    began: float | None = None
+    ended: float | None = None
+    step_times: list[float] = field(default_factory=list)
+    preview: Pixels | None = None
+    preview_version: int | None = None
+    stop_this: bool = False
+    stop_all: bool = False
+
+
+class Jobs:
+    """The queue and its worker. All methods may be called from any thread."""
+
+    def __init__(self, engine: Engine, store: PictureStore, queue_limit: int = 64) -> None:
+        self._engine = engine
+        self._store = store
+        self._queue_limit = queue_limit
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._waiting: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._worker: threading.Thread | None = None
+
+    def submit(self, requests: Sequence[TextToImage], owner: str) -> dict[str, Any]:
+        """Adds a job and returns its first snapshot. Raises Busy if too many pictures wait already."""
+        job = Job(secrets.token_urlsafe(16), owner, [_Slot(request) for request in requests])
+        with self._changed:
+            if self._closed:
+                raise Busy("The studio is closing.")
+            if self._pictures_ahead(None) + len(job.slots) > self._queue_limit:
+                raise Busy(
+                    f"{self._pictures_ahead(None)} pictures are waiting already, and {self._queue_limit} are the "
+                    "limit. Wait for some of them, or stop them."
+                )
+            self._jobs[job.id] = job
+            self._waiting.append(job)
+            self._forget_old()
+            self._touch(job)
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="studio-worker", daemon=True)
+                self._worker.start()
+            return self._snapshot(job)
+
+    def snapshot(self, job_id: str, owner: str) -> dict[str, Any] | None:
+        """The job as it stands, or None if this owner has no such job."""
+        with self._changed:
+            job = self._find(job_id, owner)
+            return self._snapshot(job) if job else None
+
+    def wait_for_change(self, job_id: str, owner: str, version: int, timeout: float) -> dict[str, Any] | None:
+        """A snapshot newer than `version`, or the present one after `timeout` seconds; None without such a job."""
+        with self._changed:
+            job = self._find(job_id, owner)
+            if job is None:
+                return None
+            self._changed.wait_for(lambda: job.version > version, timeout)
+            return self._snapshot(job)
+
+    def preview(self, job_id: str, owner: str) -> bytes | None:
+        """The newest clean estimate as PNG, or None if there is none yet."""
+        with self._changed:
+            job = self._find(job_id, owner)
+            pixels = job.preview if job else None
+        return write_png(pixels) if pixels is not None else None
+
+    def stop(self, job_id: str, owner: str, everything: bool = False) -> dict[str, Any] | None:
+        """Stops the picture being painted, which is kept as it stands; with `everything`, the whole job."""
+        with self._changed:
+            job = self._find(job_id, owner)
+            if job is None:
+                return None
+            if job.state not in FINISHED:
+                job.stop_this = True
+                job.stop_all = job.stop_all or everything
+                if job.state == "queued":  # nothing of it has begun, so "this picture" means the job
+                    self._waiting.remove(job)
+                    self._finish(job, "stopped")
+                self._touch(job)
+            return self._snapshot(job)
+
+    def current(self, owner: str, limit: int = 8) -> list[dict[str, Any]]:
+        """Snapshots of the owner's unfinished jobs, oldest first; if there are none, of the latest job."""
+        with self._changed:
+            mine = [job for job in self._jobs.values() if job.owner == owner]
+            open_jobs = [job for job in mine if job.state not in FINISHED]
+            return [self._snapshot(job) for job in (open_jobs[:limit] or mine[-1:])]
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Stops the run in progress, which is kept as it stands, ends the worker, and tells those who wait."""
+        with self._changed:
+            self._closed = True
+            for job in self._jobs.values():
+                job.stop_this = job.stop_all = True
+            self._changed.notify_all()
+            worker = self._worker
+        if worker is not None:
+            worker.join(timeout)
+        with self._changed:
+            for job in self._jobs.values():
+                if job.state not in FINISHED:
+                    self._finish(job, "stopped")
+                    self._touch(job)
+
+    # -- the worker -------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                job = self._waiting.popleft()
+                job.began = time.monotonic()
+                job.state = "running" if self._engine.loaded_model == job.slots[0].request.model else "loading"
+                self._touch(job)
+            try:
+                self._engine.load(job.slots[0].request.model)
+                self._paint(job)
+            except StudioError as problem:
+                self._fail(job, str(problem))
+            except Exception:
+                log.exception("Job %s failed", job.id)
+                self._fail(
+                    job,
+                    "Something went wrong inside the studio; its log has the details. "
+                    "The next picture can be painted.",
+                )
+
+    def _paint(self, job: Job) -> None:
+        for index, slot in enumerate(job.slots):
+            with self._changed:
+                if job.stop_all:
+                    break
+                job.state, job.index, job.step = "running", index, 0
+                job.preview, job.preview_version = None, None
+                slot.state = "running"
+                self._touch(job)
+            picture = self._engine.run(
+                slot.request,
+                on_progress=lambda progress, job=job, slot=slot: self._progress(job, slot, progress),  # type: ignore[misc]
+                cancelled=lambda job=job: job.stop_this,  # type: ignore[misc]
+            )
+            made_at = time.time_ns() // 1_000_000
+            picture_id = self._store.add(job.owner, picture.to_png(), made_at, picture.seconds)
+            self._keep(job, slot, picture, picture_id)
+        with self._changed:
+            for slot in job.slots:
+                slot.state = "stopped" if slot.state == "waiting" else slot.state
+            stopped = any(slot.state == "stopped" for slot in job.slots)
+            self._finish(job, "stopped" if stopped else "done")
+            self._touch(job)
+
+    def _progress(self, job: Job, slot: _Slot, progress: Progress) -> None:
+        with self._changed:
+            job.step = progress.number
+            job.step_times.append(time.monotonic())
+            slot.ribbon.append(progress.moved)
+            if progress.preview is not None:
+                job.preview = progress.preview
+                job.preview_version = (job.preview_version or 0) + 1
+            self._touch(job)
+
+    def _keep(self, job: Job, slot: _Slot, picture: Picture, picture_id: str) -> None:
+        with self._changed:
+            slot.id, slot.seconds, slot.stopped_at = picture_id, picture.seconds, picture.stopped_at
+            slot.state = "done" if picture.stopped_at is None else "stopped"
+            job.stop_this = job.stop_all
+            self._touch(job)
+
+    def _fail(self, job: Job, words: str) -> None:
+        with self._changed:
+            job.error = words
+            for slot in job.slots:
+                if slot.state in ("running", "waiting"):
+                    slot.state = "failed"
+            self._finish(job, "failed")
+            self._touch(job)
+
+    # -- under the lock ---------------------------------------------------------------------------------------------
+
+    def _find(self, job_id: str, owner: str) -> Job | None:
+        job = self._jobs.get(job_id)
+        return job if job is not None and job.owner == owner else None
+
+    def _finish(self, job: Job, state: str) -> None:
+        job.state, job.ended = state, time.monotonic()
+        job.preview = None
+        for slot in job.slots:
+            if state == "stopped" and slot.state == "waiting":
+                slot.state = "stopped"
+
+    def _touch(self, job: Job) -> None:
+        job.version += 1
+        self._changed.notify_all()
+
+    def _forget_old(self) -> None:
+        finished = [job.id for job in self._jobs.values() if job.state in FINISHED]
+        for job_id in finished[: max(len(finished) - KEPT_JOBS, 0)]:
+            del self._jobs[job_id]
+
+    def _pictures_ahead(self, of: Job | None) -> int:
+        """Pictures that are still to be painted before `of`; before a new job if it is None."""
+        ahead = 0
+        for job in self._jobs.values():
+            if job is of:
+                break
+            if job.state not in FINISHED:
+                ahead += sum(slot.state in ("waiting", "running") for slot in job.slots)
+        return ahead
+
+    def _snapshot(self, job: Job) -> dict[str, Any]:
+        finished = job.state in FINISHED
+        slot = job.slots[min(job.index, len(job.slots) - 1)]
+        steps = slot.request.num_inference_steps
+        eta_picture, eta_job = (None, None) if finished else self._eta(job, slot)
+        now = job.ended if job.ended is not None else time.monotonic()
+        return {
+            "id": job.id,
+            "version": job.version,
+            "state": job.state,
+            "error": job.error,
+            "ahead": 0 if finished else self._pictures_ahead(job),
+            "index": job.index,
+            "step": job.step,
+            "steps": steps,
+            "eta_picture": eta_picture,
+            "eta_job": eta_job,
+            "seconds": now - job.began if job.began is not None else 0.0,
+            "ribbon": [list(column) for column in slot.ribbon],
+            "preview": job.preview_version,
+            "pictures": [s.as_dict() for s in job.slots],
+        }
+
+    def _eta(self, job: Job, slot: _Slot) -> tuple[float | None, float | None]:
+        """Seconds left for the picture and for the job: from this run's own pace, else from earlier runs."""
+        steps = slot.request.num_inference_steps
+        recent = job.step_times[-8:]
+        if len(recent) >= 2 and job.state == "running":
+            per_step = (recent[-1] - recent[0]) / (len(recent) - 1)
+        elif (known := self._engine.seconds_for(slot.request)) is not None:
+            per_step = known / steps
+        else:
+            return None, None
+        here = per_step * (steps - job.step)
+        later = sum(per_step * s.request.num_inference_steps for s in job.slots[job.index + 1 :])
+        return here, here + later

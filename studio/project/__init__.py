@@ -1,0 +1,1 @@
+"""What the person has made, kept on disk."""

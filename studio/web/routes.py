@@ -1,0 +1,222 @@
+"""Our routes below /studio: jobs, pictures, the page's files. JSON and lossless PNG, addressed by ids that we made.
+
+Who may come here is the guard's business (`guard.py`); whose pictures and jobs these are is decided by `owner_of`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from studio import strict_json
+from studio.assets import asset
+from studio.engine import Engine
+from studio.errors import Busy, InvalidRequest, StudioError
+from studio.jobs import FINISHED, Jobs
+from studio.project.store import KeptPicture, PictureStore, request_in
+from studio.requests import JSON_LIMIT, PROMPT_LIMIT, TextToImage, batch
+
+LOCAL_OWNER = "local"  # without a login, everybody who reaches this computer is one person
+EVENT_INTERVAL = 0.05  # seconds between two events of a stream, at the least
+KEEP_ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
+
+_ASSET_NAME = re.compile(r"(?:examples/)?[a-z0-9][a-z0-9_-]*\.(?:js|css|svg|png|webp|json)")
+_MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "json": "application/json"}
+
+
+def owner_of(request: Request) -> str:
+    """Whose pictures a visitor sees: the name they logged in with, or the one person at this computer."""
+    user = request.scope.get("state", {}).get("user")
+    return f"user:{user}" if user else LOCAL_OWNER  # the prefix keeps a user named "local" apart
+
+
+def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
+    """The routes of one studio."""
+    router = APIRouter(prefix="/studio", include_in_schema=False)
+    waiting = anyio.CapacityLimiter(128)  # threads in which event streams wait
+
+    @router.get("/session")
+    def session(request: Request) -> JSONResponse:
+        owner = owner_of(request)
+        return _json(
+            {
+                "jobs": jobs.current(owner),
+                "pictures": [_picture(kept) for kept in store.newest(owner)],
+                "model": _model(engine),
+                "user": request.scope.get("state", {}).get("user"),
+            }
+        )
+
+    @router.post("/jobs")
+    async def submit(request: Request) -> JSONResponse:
+        try:
+            wanted, count = _wanted(await request.body(), engine)
+            return _json(jobs.submit(batch(wanted, count), owner_of(request)), status=202)
+        except Busy as problem:
+            return _json({"error": str(problem), "field": None}, status=429)
+        except InvalidRequest as problem:
+            return _json({"error": str(problem), "field": problem.field}, status=422)
+        except StudioError as problem:
+            return _json({"error": str(problem), "field": "model"}, status=422)
+
+    @router.get("/jobs/{job_id}")
+    def job(request: Request, job_id: str) -> JSONResponse:
+        return _found(jobs.snapshot(job_id, owner_of(request)))
+
+    @router.get("/jobs/{job_id}/events")
+    async def events(request: Request, job_id: str) -> Response:
+        owner = owner_of(request)
+        first = jobs.snapshot(job_id, owner)
+        if first is None:
+            return _found(None)
+
+        async def stream() -> AsyncIterator[str]:
+            snapshot: dict[str, Any] | None = first
+            told = -1
+            while snapshot is not None:
+                if snapshot["version"] > told:
+                    told = snapshot["version"]
+                    yield f"data: {json.dumps(snapshot)}\n\n"
+                    if snapshot["state"] in FINISHED:
+                        return
+                    await anyio.sleep(EVENT_INTERVAL)
+                else:
+                    yield ": still here\n\n"
+                snapshot = await anyio.to_thread.run_sync(
+                    jobs.wait_for_change, job_id, owner, told, KEEP_ALIVE, limiter=waiting, abandon_on_cancel=True
+                )
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+
+    @router.get("/jobs/{job_id}/preview.png")
+    def preview(request: Request, job_id: str) -> Response:
+        png = jobs.preview(job_id, owner_of(request))
+        return _png(png, "no-store")
+
+    @router.post("/jobs/{job_id}/stop")
+    async def stop(request: Request, job_id: str) -> JSONResponse:
+        try:
+            body = strict_json.loads((await request.body()) or b"{}", max_bytes=1024, max_depth=2)
+        except ValueError as problem:
+            return _json({"error": f"This is no JSON object: {problem}"}, status=422)
+        everything = isinstance(body, dict) and body.get("everything") is True
+        return _found(jobs.stop(job_id, owner_of(request), everything))
+
+    @router.get("/pictures/{name}")
+    def picture(request: Request, name: str, download: bool = False) -> Response:
+        picture_id = name.removesuffix(".png")
+        png = store.png(owner_of(request), picture_id)
+        response = _png(png, "private, max-age=31536000, immutable")
+        if png is not None and download:
+            response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(png)}"'
+        return response
+
+    @router.post("/import")
+    async def import_png(request: Request) -> JSONResponse:
+        try:
+            found, stopped_at = request_in(await request.body())
+        except StudioError as problem:
+            return _json({"error": str(problem)}, status=422)
+        return _json({"request": found.to_dict(), "stopped_at": stopped_at})
+
+    @router.get("/words")
+    def words(prompt: str = "") -> JSONResponse:
+        if engine.default_model != "painter":
+            return _json({"unknown": []})
+        from studio.painter.vocabulary import unknown_words
+
+        unknown = unknown_words(prompt[:PROMPT_LIMIT])
+        return _json({"unknown": [{"word": u.word, "nearest": list(u.nearest)} for u in unknown[:20]]})
+
+    @router.get("/assets/{name:path}")
+    def page_file(name: str) -> Response:
+        path = asset(*name.split("/"))
+        if not _ASSET_NAME.fullmatch(name) or not path.is_file():
+            return Response("There is no such file.", status_code=404, media_type="text/plain")
+        media_type = _MEDIA_TYPES.get(name.rsplit(".", 1)[-1])
+        return FileResponse(path, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return router
+
+
+def _wanted(body: bytes, engine: Engine) -> tuple[TextToImage, int]:
+    """The request and the count in the body of a post. Raises InvalidRequest, ModelNotFound."""
+    try:
+        wanted = strict_json.loads(body, max_bytes=JSON_LIMIT, max_depth=3)
+    except ValueError as problem:
+        raise InvalidRequest(f"This is no request: {problem}") from problem
+    if not isinstance(wanted, dict) or not isinstance(wanted.get("request"), dict):
+        raise InvalidRequest('This is no request: it should be {"request": {…}, "count": 1}.')
+    count = wanted.get("count", 1)
+    usual = engine.card().request().to_dict()
+    request = TextToImage.from_dict({**usual, **wanted["request"]})
+    if request.model not in (engine.default_model, engine.loaded_model):
+        # a page, or a stranger's PNG dropped on it, may not make the studio load or fetch a model
+        raise InvalidRequest(
+            f"The studio runs with '{engine.default_model}'. Start it with --model to use another one.", "model"
+        )
+    return request, count
+
+
+def _model(engine: Engine) -> dict[str, Any]:
+    card = engine.card()
+    return {
+        "name": card.name,
+        "title": card.title,
+        "width": card.width,
+        "height": card.height,
+        "num_inference_steps": card.num_inference_steps,
+        "guidance_scale": card.guidance_scale,
+        "solver": card.solver,
+        "blurb": card.blurb,
+        "licence": card.licence,
+        "loaded": engine.loaded_model == card.name,
+        "seconds_per_picture": engine.seconds_for(card.request()),
+    }
+
+
+def _picture(kept: KeptPicture) -> dict[str, Any]:
+    return {
+        "id": kept.id,
+        "request": kept.request.to_dict(),
+        "seconds": kept.seconds,
+        "made_at": kept.made_at,
+        "stopped_at": kept.stopped_at,
+    }
+
+
+def _file_name(png: bytes) -> str:
+    """A plain ASCII name for a download: the first words of the prompt and the seed."""
+    try:
+        request, _ = request_in(png)
+    except StudioError:
+        return f"picture-{time.strftime('%Y%m%d-%H%M%S')}.png"
+    words = "-".join(re.findall(r"[a-z0-9]+", request.prompt.lower())[:8])[:60].strip("-")
+    return f"{words}-{request.seed}.png" if words else f"{request.seed}.png"
+
+
+def _json(value: Any, status: int = 200) -> JSONResponse:
+    return JSONResponse(value, status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def _found(snapshot: dict[str, Any] | None) -> JSONResponse:
+    if snapshot is None:
+        return _json(
+            {"error": "There is no such job here. It may have been made before the studio was restarted."}, 404
+        )
+    return _json(snapshot)
+
+
+def _png(png: bytes | None, cache: str) -> Response:
+    if png is None:
+        return Response("There is no such picture.", status_code=404, media_type="text/plain")
+    return Response(png, media_type="image/png", headers={"Cache-Control": cache})

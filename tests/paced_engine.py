@@ -1,0 +1,58 @@
+"""A real engine that a test can hold between two steps of a run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from studio.engine import Engine, Picture, Progress
+from studio.requests import TextToImage
+
+PATIENCE = 60.0  # seconds; far more than anything takes that waits this long at most
+
+
+class PacedEngine(Engine):
+    """The real engine, but each step but the last waits for a permit, so that a test can look at a run half way."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.default_model)
+        self._inner = engine
+        self._permits = threading.Semaphore(0)
+        self._held = threading.Semaphore(0)
+        self.paced = True
+        self.fails_on: dict[int, Exception] = {}
+        self.painted: list[int] = []
+
+    @property
+    def loaded_model(self) -> str | None:
+        return self._inner.loaded_model
+
+    def load(self, name: str | None = None) -> None:
+        self._inner.load(name)
+
+    def allow(self, steps: int = 1) -> None:
+        for _ in range(steps):
+            self._permits.release()
+
+    def wait_until_held(self) -> None:
+        """Returns once a run has finished computing a step and waits for its permit."""
+        assert self._held.acquire(timeout=PATIENCE)
+
+    def run(
+        self,
+        request: TextToImage,
+        on_progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        previews: bool = True,
+    ) -> Picture:
+        self.painted.append(request.seed)
+        if request.seed in self.fails_on:
+            raise self.fails_on[request.seed]
+
+        def held() -> bool:
+            if self.paced:
+                self._held.release()
+                assert self._permits.acquire(timeout=PATIENCE)
+            return cancelled is not None and cancelled()
+
+        return self._inner.run(request, on_progress, held, previews)
