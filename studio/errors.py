@@ -41,3 +41,18 @@ class Busy(StudioError):
 
 class OutOfMemory(StudioError):
     """The request does not fit into the memory that is free."""
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """A stranger's text as it can stand in one line of an error: short and without control characters."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def human_bytes(count: float) -> str:
+    """Bytes in the unit that a person would use: 812 bytes, 34 MB, 6.9 GB."""
+    if count < 1e5:
+        return f"{count:,.0f} bytes"
+    if count < 1e9:
+        return f"{count / 1e6:.1f} MB" if count < 1e7 else f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e9:.1f} GB" if count < 1e11 else f"{count / 1e9:,.0f} GB"

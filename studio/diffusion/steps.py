@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+from studio.diffusion.layout import PLANE, Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -12,6 +15,10 @@ class Step:
     """One evaluation of the solver, as it happened. Tensors are latents, shaped as the pipeline's scheduler saw them.
 
     Solvers of order 2 (Heun) evaluate twice per step of the request: `index` counts evaluations from 0 to `total - 1`.
+
+    A sample is x = signal * clean + noise * n, in the scheduler's own representation: variance preserving (signal² +
+    noise² = 1), exploding (signal 1, noise sigma) or along a flow (signal 1 - sigma, noise sigma). The four numbers
+    are None where a scheduler has no such thing.
     """
 
     index: int
@@ -22,6 +29,11 @@ class Step:
     x: Tensor  # entering
     denoised: Tensor | None  # the model's clean estimate at x; None for schedulers that have no such thing
     x_next: Tensor  # leaving, after every hook
+    signal: float | None = None  # of x
+    noise: float | None = None
+    signal_next: float | None = None  # of the level that the solver steps to
+    noise_next: float | None = None
+    layout: Layout = field(default=PLANE)  # how x is laid out: which axes are space
 
     @property
     def number(self) -> int:
@@ -32,3 +44,32 @@ class Step:
     def count(self) -> int:
         """How many steps the request has."""
         return (self.total - 1) // self.order + 1
+
+    @property
+    def level(self) -> tuple[float, float] | None:
+        """(signal, noise) of x."""
+        return None if self.signal is None or self.noise is None else (self.signal, self.noise)
+
+    @property
+    def noise_level(self) -> float:
+        """From 1 (pure noise) to 0 (clean): sigma along a flow, otherwise noise / sqrt(signal² + noise²).
+
+        The same for every solver of one model at one level. A scheduler without levels counts its steps down instead.
+        """
+        if self.signal is None or self.noise is None:
+            return 1 - self.index / max(self.total, 1)
+        return level_of_noise(self.signal, self.noise)
+
+    @property
+    def n_hat(self) -> Tensor | None:
+        """The noise that the model implies, (x - signal * denoised) / noise; None where that is not defined."""
+        if self.denoised is None or self.signal is None or not self.noise:
+            return None
+        return (self.x - self.signal * self.denoised) / self.noise
+
+
+def level_of_noise(signal: float, noise: float) -> float:
+    """How noisy a sample is, from 1 to 0: sigma along a flow, otherwise noise / sqrt(signal² + noise²)."""
+    if abs(signal + noise - 1) < 1e-5:  # a flow: elsewhere this sum is 1 at the two ends only
+        return noise
+    return 1.0 if math.isinf(noise) else noise / math.hypot(signal, noise)

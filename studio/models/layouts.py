@@ -1,6 +1,6 @@
 """Latents as the scheduler sees them, and the pixels they stand for.
 
-Families pack their latents differently; here they become (B, C, h, w), the layout in which space is the last two axes.
+How latents lie is known to `studio.diffusion.layout`; here they become pictures, (B, C, h, w) and then pixels.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from studio.diffusion.layout import layout_of
+from studio.errors import StudioError
+
 
 def spatial(pipe: Any, latents: Tensor, width: int, height: int) -> Tensor | None:
-    """The latents as (B, C, h, w), or None for layouts that are not pictures. `width` and `height` are pixels."""
-    if latents.ndim == 4:
-        return latents
-    if latents.ndim == 3 and hasattr(pipe, "_unpack_latents"):
-        unpacked: Tensor = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
-        return unpacked[:, :, 0] if unpacked.ndim == 5 else unpacked
-    return None
+    """The latents as (B, C, h, w), or None where they are no picture. `width` and `height` are pixels."""
+    try:
+        layout = layout_of(pipe, latents, height, width)
+        plane = layout.to_space(latents)
+    except StudioError:
+        return None
+    return plane if layout.axes == 2 and plane.ndim == 4 else None
 
 
 @torch.inference_mode()
@@ -31,6 +34,8 @@ def decode(pipe: Any, latents: Tensor, width: int, height: int) -> Tensor | None
     plane = spatial(pipe, latents, width, height)
     if vae is None or plane is None or not hasattr(vae.config, "scaling_factor"):
         return None
+    if plane.shape[1] != getattr(vae.config, "latent_channels", plane.shape[1]):
+        return None  # cells of another plane than the autoencoder's
     if getattr(vae.config, "latents_mean", None) is not None:
         mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1).to(plane)
         std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1).to(plane)

@@ -140,6 +140,8 @@ def test_header_longer_than_the_format_allows_is_refused_without_reading_it(tmp_
         ({"a": 5}, b""),
         ({"a": {"dtype": "F32", "shape": [1]}}, b"0000"),
         ({"a": tensor([1], 0, 4, dtype="PICKLE")}, b"0000"),
+        ({"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}, b"0000"),
+        ({"__metadata__": {"format": 1}, "a": tensor([1], 0, 4)}, b"0000"),
         ({"a": tensor([-1], 0, 4)}, b"0000"),
         ({"a": tensor([True], 0, 4)}, b"0000"),  # type: ignore[list-item]
         ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}, b"0" * 8),

@@ -6,6 +6,8 @@ import copy
 import inspect
 import json
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import torch
 from tiny_models import FLOW_FAMILIES, tiny
 from torch import Tensor
 
+from studio.diffusion.layout import Line
 from studio.diffusion.observe import Cancelled, Observed, observe
 from studio.diffusion.steps import Step
 from studio.errors import StudioError
@@ -340,3 +343,82 @@ def test_watching_leaves_no_trace_in_the_original_scheduler() -> None:
         pipe.scheduler.set_timesteps(3)
     assert set(vars(original)) == before
     assert original.num_inference_steps is None
+
+
+# -- what cannot be watched -------------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_that_calls_other_pipelines_names_the_one_to_watch(pipe: Any) -> None:
+    combined = SimpleNamespace(scheduler=diffusers.DDIMScheduler(), prior_pipe=pipe, decoder_pipe=pipe)
+    with pytest.raises(StudioError, match=r"observe\(pipe\.decoder_pipe\)"), observe(combined):
+        pass
+
+
+# -- levels and counting ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_ends_early_counts_the_steps_that_it_makes() -> None:
+    pipe = tiny("sdxl")
+    pipe.scheduler = make_scheduler("Euler", SD)
+    with observe(pipe) as run:
+        _call(pipe, denoising_end=0.7)
+    assert {step.total for step in run.steps} == {len(run.steps)} == {5}
+    with observe(pipe, resume=run.at(2)) as branch:
+        _call(pipe, denoising_end=0.7)
+    assert [(step.index, step.total) for step in branch.steps] == [(2, 5), (3, 5), (4, 5)]
+
+
+def test_stable_cascades_scheduler_has_levels_and_estimates() -> None:
+    scheduler = diffusers.DDPMWuerstchenScheduler()
+    pipe = SimpleNamespace(scheduler=scheduler)
+    clean = torch.full((1, 2, 4, 4), 0.3)
+    with observe(pipe) as run:
+        pipe.scheduler.set_timesteps(6)
+        for t in pipe.scheduler.timesteps[:-1]:
+            alpha = scheduler._alpha_cumprod(t[None], torch.device("cpu"))
+            x = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.ones_like(clean)
+            pipe.scheduler.step(model_output=torch.ones_like(clean), timestep=t[None], sample=x, return_dict=False)
+    assert [step.total for step in run.steps] == [6] * 6
+    for step in run.steps:
+        torch.testing.assert_close(step.denoised, clean, atol=2e-4, rtol=0)
+    levels = [step.noise_level for step in run.steps]
+    assert levels == sorted(levels, reverse=True)
+
+
+def test_latents_without_a_known_space_are_watched_and_say_so_when_space_is_asked_for() -> None:
+    pipe = SimpleNamespace(scheduler=diffusers.DDIMScheduler())
+    with observe(pipe) as run:
+        pipe.scheduler.set_timesteps(3)
+        x = torch.ones(1, 7)
+        pipe.scheduler.step(x, pipe.scheduler.timesteps[0], x, return_dict=False)
+    with pytest.raises(StudioError, match="no space"):
+        run.steps[0].layout.to_space(run.steps[0].x)
+
+
+def test_the_layout_of_packed_latents_is_found_and_can_be_given() -> None:
+    pipe = tiny("flux")
+    with observe(pipe) as run:
+        _call(pipe)
+    assert run.steps[0].layout.to_space(run.steps[0].x).shape[-2:] == (8, 8)
+    given = Line()
+    with observe(pipe, layout=given) as run:
+        _call(pipe)
+    assert run.steps[0].layout is given
+
+
+def test_a_scheduler_copied_with_all_its_attributes_copies_no_pipeline(pipe: Any) -> None:
+    pipe.scheduler = make_scheduler("Euler", SD)
+    with observe(pipe) as run:
+        attributes = copy.deepcopy(pipe.scheduler.__dict__)  # panorama pipelines keep one such lot for every view
+    assert run in attributes.values()
+
+
+def test_public_names_are_found_and_cost_nothing_until_they_are_used() -> None:
+    import studio
+
+    assert studio.observe is observe
+    assert {"Correction", "Engine", "TextToImage"} <= set(dir(studio))
+    with pytest.raises(AttributeError, match="nothing"):
+        studio.nothing  # noqa: B018
+    light = "import studio, sys; sys.exit('torch' in sys.modules or 'gradio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", light], check=False).returncode == 0
