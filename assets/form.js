@@ -9,17 +9,20 @@ const FIELDS = ["prompt", "negative_prompt", "steps", "guidance", "solver", "siz
 const BLOCKS = {
   prompt: "wb-prompt",
   negative_prompt: "wb-negative",
-  num_inference_steps: "wb-steps",
-  guidance_scale: "wb-guidance",
+  steps: "wb-steps",
+  guidance: "wb-guidance",
   solver: "wb-solver",
-  width: "wb-size",
-  height: "wb-size",
+  size: "wb-size",
   seed: "wb-seed",
+  dice: "wb-dice",
   count: "wb-count",
 };
+const ASKED = { num_inference_steps: "steps", guidance_scale: "guidance", width: "size", height: "size" }; // in a request
 const SEEDS = 2 ** 32;
 
 let values = null; // the form as it stands, by field
+let arriving = {}; // fields on their way into Gradio's inputs
+const touched = new Set(); // fields that were moved before the form was settled
 let model = null; // the session's
 let write = null; // asks Gradio to fetch `formValues`
 let mark = null; // asks Gradio to fetch `chipValues`
@@ -36,19 +39,55 @@ export function connectForm(hooks) {
   settle();
 }
 
-/** Once Gradio's values and the way to write them are both there: what was typed before a reload comes back. */
+/**
+ * Once Gradio's values and the way to write them are both there: what was typed before a reload comes back, except
+ * where the person was quicker than the page.
+ */
 function settle() {
   if (settled || !values || !write) return;
-  settled = true;
+  let fresh = { dice: values.dice };
   try {
     const kept = JSON.parse(sessionStorage.getItem("wavebrush.form") ?? "null");
-    if (kept && FIELDS.every((name) => name in kept)) values = kept;
+    if (kept && FIELDS.every((name) => name in kept)) fresh = kept;
   } catch {
     // Storage is switched off: the form starts as Gradio made it.
   }
-  if (values.dice) values.seed = null; // Gradio shows an empty number as 0
+  if (fresh.dice) fresh.seed = null; // Gradio shows an empty number as 0
+  for (const name of ["prompt", "negative_prompt"]) {
+    // typed before this script was there, and perhaps before what Gradio has told so far
+    if (document.querySelector(`#${BLOCKS[name]} textarea`)?.value) touched.add(name);
+  }
+  settled = true;
+  bring(Object.fromEntries(Object.entries(fresh).filter(([name]) => !touched.has(name))));
+  document.documentElement.dataset.wbReady = "";
+}
+
+/** Writes some fields into Gradio's inputs. */
+function bring(fields) {
+  if (!settled) Object.keys(fields).forEach((name) => touched.add(name));
+  arriving = { ...arriving, ...fields };
+  values = { ...values, ...fields };
   write();
 }
+
+/** Gradio fetches what `bring` left for it; what is undefined stays as it is. */
+export function formValues() {
+  const fields = arriving;
+  arriving = {};
+  return FIELDS.map((name) => fields[name]);
+}
+
+/** What a person does to a field is newer than what is on its way there. */
+function personMoved({ target }) {
+  if (!(target instanceof Element)) return;
+  for (const [name, id] of Object.entries(BLOCKS)) {
+    if (!target.closest(`#${id}${name === "prompt" ? ", #wb-chips" : ""}`)) continue;
+    delete arriving[name];
+    if (!settled) touched.add(name);
+  }
+}
+
+document.addEventListener("input", personMoved, { capture: true });
 
 function keep() {
   if (!settled) return; // what was typed before a reload is still to be read
@@ -66,16 +105,13 @@ export function useModel(session) {
 /** Called by Gradio when the page has loaded and whenever an input changes. */
 export function formChanged(row, phrases) {
   const before = values;
-  values = Object.fromEntries(FIELDS.map((name, k) => [name, row[k]]));
+  values = { ...Object.fromEntries(FIELDS.map((name, k) => [name, row[k]])), ...arriving };
   chips = phrases;
   for (const [block, field, own] of [["wb-steps", "steps", model?.num_inference_steps], ["wb-guidance", "guidance", model?.guidance_scale]]) {
     document.getElementById(block)?.classList.toggle("wb-moved", own !== undefined && Number(values[field]) !== Number(own));
   }
   if (before) {
-    for (const [field, block] of Object.entries(BLOCKS)) {
-      const name = { num_inference_steps: "steps", guidance_scale: "guidance", width: "size", height: "size" }[field] ?? field;
-      if (before[name] !== values[name]) clearError(block);
-    }
+    for (const [name, block] of Object.entries(BLOCKS)) if (before[name] !== values[name]) clearError(block);
   }
   if (before?.prompt !== values.prompt) lookUpWords();
   if (groupsOf(chips)) markChips();
@@ -150,7 +186,8 @@ export function seedUsed(seed) {
 /** Puts a request into the form. `fixSeed`: the next picture is this very one; otherwise the dice stay as they are. */
 export function writeForm(request, { fixSeed, pictures = null }) {
   const dice = fixSeed ? false : (values?.dice ?? true);
-  values = {
+  clearErrors();
+  bring({
     prompt: request.prompt,
     negative_prompt: request.negative_prompt,
     steps: request.num_inference_steps,
@@ -160,14 +197,8 @@ export function writeForm(request, { fixSeed, pictures = null }) {
     seed: dice ? null : request.seed,
     dice,
     count: pictures === null ? String(count()) : String(pictures),
-  };
-  Object.values(BLOCKS).forEach(clearError);
-  write();
+  });
   lookUpWords();
-}
-
-export function formValues() {
-  return FIELDS.map((name) => values[name]);
 }
 
 export function diceTurned([rolling]) {
@@ -181,7 +212,7 @@ export function seedTyped([seed]) {
 // ---------------------------------------------------------------- words beside a field
 
 export function showError(field, words) {
-  const block = document.getElementById(BLOCKS[field]);
+  const block = document.getElementById(BLOCKS[ASKED[field] ?? field]);
   if (!block) return false;
   clearError(block.id);
   const note = h("p", { class: "wb-error", id: `${block.id}-error`, role: "alert" }, words);
@@ -257,8 +288,7 @@ function showUnknown(unknown) {
 function replaceWord(word, phrase) {
   const found = findPhrase(values.prompt, word);
   if (!found) return;
-  values.prompt = values.prompt.slice(0, found[0]) + phrase + values.prompt.slice(found[1]);
-  write();
+  bring({ prompt: values.prompt.slice(0, found[0]) + phrase + values.prompt.slice(found[1]) });
   lookUpWords();
   document.querySelector("#wb-prompt textarea")?.focus();
 }
@@ -280,13 +310,16 @@ export function chipValues() {
 }
 
 /** A chip was pressed: its words enter or leave the prompt. */
-export function promptOfChips([prompt, ...groups]) {
+export function promptOfChips([prompt, ...groups], phrases) {
+  chips = phrases;
   const pressed = Object.fromEntries(Object.keys(chips).map((name, k) => [name, groups[k]]));
-  values.prompt = withChips(prompt ?? "", chips, pressed);
+  const text = withChips(prompt ?? "", chips, pressed);
+  if (!values) return text; // the page is still loading: Gradio tells of the new prompt when it is done
+  values = { ...values, prompt: text };
   marked = ""; // Gradio shows what was pressed, which may be two of a kind
   markChips();
   lookUpWords();
-  return values.prompt;
+  return text;
 }
 
 // ---------------------------------------------------------------- the settings in one line, on phones

@@ -12,6 +12,13 @@ const KEYS = [
   [["Esc"], "close what is open"],
   [["?"], "this list"],
 ];
+const STEPS_KEYS = [
+  [["←", "→"], "one step, with Shift five"],
+  [["Home", "End"], "first and last step"],
+  [["Space"], "play"],
+  [["1", "…", "5"], "a band large, 0 the picture"],
+  [["B"], "held: what it came from"],
+];
 const SURROUNDS = [
   ["", "Theme’s"],
   ["dark", "Dark"],
@@ -82,7 +89,7 @@ export function mountTools(element) {
 
 /** Whether a key pressed there belongs to a field. */
 export function typing(target) {
-  return target instanceof Element && Boolean(target.closest("input, textarea, select, [role=combobox], [role=listbox], [role=tablist], [contenteditable=true]"));
+  return target instanceof Element && Boolean(target.closest("input, textarea, select, [role=combobox], [role=listbox], [role=slider], [role=tablist], [contenteditable=true]"));
 }
 
 /** Shows which model paints, in the bar and in its card. `model` is the session's. */
@@ -123,10 +130,11 @@ export function seconds(value) {
 }
 
 function helpPopover() {
-  const keys = KEYS.flatMap(([names, meaning]) => [
-    h("dt", {}, ...names.flatMap((name, k) => [k ? " " : "", h("kbd", { class: "wb-kbd" }, name)])),
-    h("dd", {}, meaning),
-  ]);
+  const list = (keys) =>
+    keys.flatMap(([names, meaning]) => [
+      h("dt", {}, ...names.flatMap((name, k) => [k ? " " : "", h("kbd", { class: "wb-kbd" }, name)])),
+      h("dd", {}, meaning),
+    ]);
   const surround = h("div", { class: "wb-segments", role: "group", "aria-label": "Grey around the picture" });
   const choices = SURROUNDS.map(([value, label]) => {
     const choice = h("button", { type: "button" }, label);
@@ -144,7 +152,9 @@ function helpPopover() {
     "div",
     { class: "wb-popover", id: "wb-help", popover: "auto", role: "dialog", "aria-label": "Keys and help" },
     h("h2", {}, "Keys"),
-    h("dl", {}, ...keys),
+    h("dl", {}, ...list(KEYS)),
+    h("h3", {}, "In Steps"),
+    h("dl", {}, ...list(STEPS_KEYS)),
     h("h3", {}, "Grey around the picture"),
     surround,
     h("h3", {}, "Pictures keep their settings"),

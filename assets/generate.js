@@ -12,11 +12,16 @@ import { createViewer, fitted } from "./viewer.js";
 
 export { chipValues, diceTurned, formChanged, formValues, promptOfChips, seedTyped } from "./form.js";
 
+// Where Gradio's events find us without a wait: see `_connect` in studio/web/tab_generate.py.
+globalThis.wavebrush = { ...form, paint, paintLabel };
+
 const SILENT = ["The studio is not answering. It is started with ", h("code", {}, "python app.py"), ". This page reconnects by itself."];
 
 const LARGEST_SCALE = 6; // beyond it a small picture on the stage is only soft; the full screen goes further
 
 let session = null; // what the server knows of this visitor
+let greeted = () => {};
+const greeting = new Promise((resolve) => (greeted = resolve)); // until the server was asked for the first time
 let run = null; // the newest snapshot of the job being followed
 let queue = []; // jobs after it
 let stopFollowing = () => {};
@@ -56,11 +61,12 @@ export function mount(element, gradioTrigger, names) {
   form.connectForm({ write: () => trigger(events[0]), mark: () => trigger(events[2]), onChange: formTurned });
   new ResizeObserver(measure).observe(place.scroll);
   listen();
-  meet();
+  greeted(meet());
 }
 
 /** The Paint button, and Ctrl+Enter through it. */
 export async function paint(row, wordLimit) {
+  if (!session) await greeting;
   if (!session) return silence();
   form.clearErrors();
   const wanted = form.readForm(row, wordLimit);
@@ -401,6 +407,7 @@ function estimate() {
 
 function listen() {
   document.addEventListener("keydown", (event) => {
+    if (!place.stage.checkVisibility()) return; // another tab is open, and the keys are its own
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
       event.preventDefault();
       document.getElementById("wb-paint")?.click();

@@ -12,9 +12,11 @@ export class Refusal extends Error {
 /** Nobody answered. */
 export class Silence extends Error {}
 
-const at = (path) => new URL(`studio/${path}`, document.baseURI).href;
+/** The whole address of one of our routes. */
+export const at = (path) => new URL(`studio/${path}`, document.baseURI).href;
 
-async function ask(path, options = {}) {
+/** The JSON that a route answers. Raises Refusal with the words of the server, or Silence. */
+export async function ask(path, options = {}) {
   let response;
   try {
     response = await fetch(at(path), { credentials: "same-origin", cache: "no-store", ...options });
@@ -33,7 +35,7 @@ async function ask(path, options = {}) {
   throw new Refusal(words, answer?.field, response.status);
 }
 
-const post = (path, value) =>
+export const post = (path, value) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
 
 export const session = () => ask("session");

@@ -7,13 +7,15 @@ Path("lake.png").write_bytes(picture.to_png())
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import json
 import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +32,11 @@ from studio.models import catalogue
 from studio.requests import TextToImage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from studio.diffusion.layout import Layout
+    from studio.diffusion.recording import Recording
+    from studio.diffusion.resume import ResumePoint
     from studio.diffusion.steps import Step
     from studio.models.preview import LinearPreview
 
@@ -38,6 +45,11 @@ Pixels = NDArray[np.uint8]
 PREVIEW_INTERVAL = 0.2  # seconds between previews, at the least
 PREVIEW_SHARE = 0.08  # of the time of a run may go into decoding previews
 BAND_LEVELS = 4  # wavelet levels of the progress ribbon: five bands
+RECORD_LIMIT = 2 * 1024**3  # bytes that the recording of one run may take; larger runs are painted, but not recorded
+
+
+class CannotShow(StudioError):
+    """Latents that cannot be turned into pixels now, because their model is not the one in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +72,8 @@ class Picture:
     stopped_at: int | None = None  # the step after which a person stopped it; None if it ran to its end
     ribbon: tuple[tuple[float, ...], ...] = ()  # `Progress.moved` of every step
     made_with: dict[str, str] = field(default_factory=dict)  # versions and the digest of the weights
+    recording: Recording | None = None  # of the steps that this call made
+    branch: Mapping[str, Any] | None = None  # where it left another run, and how: what the request alone does not say
 
     def to_png(self) -> bytes:
         """Lossless PNG that carries the request, so that the same picture can be made again."""
@@ -70,6 +84,8 @@ class Picture:
         }
         if self.stopped_at is not None:
             note["stopped_at"] = self.stopped_at
+        if self.branch is not None:
+            note["branch"] = dict(self.branch)
         text = {
             REQUEST_KEY: json.dumps(note, sort_keys=True, ensure_ascii=False),
             "Software": f"wavebrush {studio.__version__}",
@@ -100,11 +116,17 @@ class Engine:
         self._device = device
         self._loaded: _Loaded | None = None
         self._lock = threading.RLock()
+        self._decoding = threading.Lock()
+        self._cards: dict[str, catalogue.ModelCard] = {}
         self._seconds_per_step: dict[tuple[str, str, int], float] = {}
+        self._decode_pace: dict[str, float] = {}  # seconds per pixel
 
     def card(self, name: str | None = None) -> catalogue.ModelCard:
-        """What is known of a model without loading it. Raises ModelNotFound."""
-        return catalogue.find(name or self.default_model)
+        """What is known of a model without loading it, read from its files once. Raises ModelNotFound."""
+        name = name or self.default_model
+        if name not in self._cards:
+            self._cards[name] = catalogue.find(name)
+        return self._cards[name]
 
     @property
     def loaded_model(self) -> str | None:
@@ -127,16 +149,22 @@ class Engine:
         on_progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         previews: bool = True,
+        record: bool = False,
+        resume: ResumePoint | None = None,
+        mask: NDArray[np.float32] | None = None,
     ) -> Picture:
         """Paints one picture.
 
         `on_progress` is called after every step, `cancelled` is asked then: a cancelled run returns the clean estimate
-        of the step it stood at. With `previews`, progress carries a decoded clean estimate every now and then.
+        of the step it stood at. With `previews`, progress carries a decoded clean estimate every now and then. With
+        `record`, the picture brings the recording of its steps, to look at and to go on from; `resume` is a point of
+        such a recording to go on from. `mask` (H, W) in [0, 1] limits the request's correction to a region.
         Raises StudioError with words for the person; the engine is ready for the next request afterwards.
         """
         with self._lock:
             try:
-                return self._run(self._ensure(request.model), request, on_progress, cancelled, previews)
+                loaded = self._ensure(request.model)
+                return self._run(loaded, request, on_progress, cancelled, previews, record, resume, mask)
             except (MemoryError, RuntimeError) as problem:
                 if _is_out_of_memory(problem):
                     self._free()
@@ -144,6 +172,61 @@ class Engine:
                         f"{request.width} × {request.height} did not fit into memory. Try a smaller size."
                     ) from problem
                 raise
+
+    # -- latents and pixels, also while a picture is being painted ---------------------------------------------------
+
+    def look(self, model: str) -> LinearPreview | None:
+        """The linear preview of a model's latents, or None if there is none yet. Raises CannotShow."""
+        return self._showing(model).preview
+
+    def decode(self, request: TextToImage, latents: Tensor) -> NDArray[np.float32] | None:
+        """Clean latents, as the scheduler saw them, as pixels (3, H, W) in [-1, 1], or None where that is impossible.
+
+        Raises CannotShow if the request's model is not the one in memory.
+        """
+        from studio.models.layouts import decode
+
+        loaded = self._showing(request.model)
+        with self._turn(loaded):
+            began = time.perf_counter()
+            found = decode(loaded.pipe, latents[:1], request.width, request.height)
+            pace = (time.perf_counter() - began) / (request.width * request.height)
+        if found is None:
+            return None
+        self._decode_pace[loaded.name] = min(pace, self._decode_pace.get(loaded.name, pace))
+        pixels: NDArray[np.float32] = found[0].clamp(-1, 1).numpy()
+        return pixels
+
+    def decode_seconds(self, request: TextToImage) -> float | None:
+        """About how long `decode` takes for this request's size; None before the first time."""
+        pace = self._decode_pace.get(request.model)
+        return pace * request.width * request.height if pace is not None else None
+
+    def encode(self, request: TextToImage, pixels: Pixels, layout: Layout, like: Tensor) -> Tensor | None:
+        """Pixels (H, W, 3) as clean latents laid out as `like`; None where that is impossible. Raises CannotShow."""
+        from studio.imaging.pixels import to_float
+        from studio.models.encode import encode
+
+        loaded = self._showing(request.model)
+        with self._turn(loaded):
+            return encode(loaded.pipe, to_float(pixels), layout, like)
+
+    def _showing(self, model: str) -> _Loaded:
+        """The model in memory, loaded first if there is none, if it is this one. Raises CannotShow."""
+        loaded = self._loaded
+        if loaded is None and model == self.default_model:
+            with self._lock:
+                loaded = self._ensure(model)
+        if loaded is None or loaded.name != model:
+            raise CannotShow(
+                f"These steps were painted by '{model}', and the studio runs with '{self.default_model}'. "
+                f"Start it with --model {model} to open them."
+            )
+        return loaded
+
+    def _turn(self, loaded: _Loaded) -> contextlib.AbstractContextManager[Any]:
+        """What to hold while the autoencoder works. One that is moved between devices has to wait for the run."""
+        return self._lock if hasattr(getattr(loaded.pipe, "vae", None), "_hf_hook") else self._decoding
 
     # -- inside the lock ------------------------------------------------------------------------------------------
 
@@ -154,9 +237,10 @@ class Engine:
         from studio.models.preview import read_preview
 
         _settle_threads()
-        pipe = loading.load_pipeline(name, device=self._device)
-        digest = loading.weights_digest(name)
-        source = catalogue.find(name).source
+        card = self.card(name)
+        pipe = loading.load_pipeline(card, device=self._device)
+        digest = loading.weights_digest(card)
+        source = card.source
         look = read_preview(source) if isinstance(source, Path) and source.is_dir() else None
         # only now: a model that cannot be loaded leaves the old one in place
         self._loaded = _Loaded(name, pipe, pipe.scheduler, digest, look)
@@ -175,6 +259,9 @@ class Engine:
         on_progress: Callable[[Progress], None] | None,
         cancelled: Callable[[], bool] | None,
         previews: bool,
+        record: bool,
+        resume: ResumePoint | None,
+        mask: NDArray[np.float32] | None,
     ) -> Picture:
         import torch
 
@@ -188,14 +275,22 @@ class Engine:
         generator = torch.Generator("cpu").manual_seed(request.seed)
         pipe.scheduler = make_scheduler(request.solver, loaded.scheduler, generator)
         watcher = _Watcher(loaded, request, on_progress, previews)
+        record = record and _recording_bytes(request) <= RECORD_LIMIT
+        hooks = _hooks(request, mask)
         began = time.perf_counter()
         try:
             with (
                 torch.inference_mode(),
-                observe(pipe, on_step=lambda step: watcher(step, run, cancelled), record=False) as run,
+                observe(
+                    pipe,
+                    hooks=hooks,
+                    on_step=lambda step: watcher(step, run, cancelled),
+                    resume=resume,
+                    record=record,
+                ) as run,
             ):
                 output = pipe(generator=generator, **_arguments(pipe, request))
-            pixels = _to_uint8(np.asarray(output.images[0]), request)
+            pixels = _finished(output.images, request)
             stopped_at = None
         except Cancelled:
             clean = _decoded(loaded, watcher.newest, request)
@@ -205,15 +300,24 @@ class Engine:
         finally:
             pipe.scheduler = loaded.scheduler
         seconds = time.perf_counter() - began
-        if stopped_at is None:
-            self._learn(loaded, request, watcher, pixels, seconds)
-        return Picture(pixels, request, seconds, stopped_at, tuple(watcher.ribbon), made_with(loaded.digest))
+        self._learn(loaded, request, watcher, pixels, seconds if stopped_at is None else None)
+        recording = run.recording if record else None
+        ribbon = tuple(watcher.ribbon)
+        return Picture(pixels, request, seconds, stopped_at, ribbon, made_with(loaded.digest), recording)
 
-    def _learn(self, loaded: _Loaded, request: TextToImage, watcher: _Watcher, pixels: Pixels, seconds: float) -> None:
-        """Remembers the pace of a finished run and, the first time, how its latents look as pixels."""
-        key, per_step = _pace_key(request), seconds / request.num_inference_steps
-        earlier = self._seconds_per_step.get(key, per_step)
-        self._seconds_per_step[key] = 0.5 * earlier + 0.5 * per_step
+    def _learn(
+        self, loaded: _Loaded, request: TextToImage, watcher: _Watcher, pixels: Pixels, seconds: float | None
+    ) -> None:
+        """Remembers the pace of a run that was finished in `seconds`, how long decoding took, and, the first time, how
+        this model's latents look as pixels.
+        """
+        if seconds is not None:
+            key, per_step = _pace_key(request), seconds / max(watcher.steps, 1)
+            earlier = self._seconds_per_step.get(key, per_step)
+            self._seconds_per_step[key] = 0.5 * earlier + 0.5 * per_step
+        if watcher.decode_seconds > 0:
+            pace = watcher.decode_seconds / (request.width * request.height)
+            self._decode_pace[loaded.name] = min(pace, self._decode_pace.get(loaded.name, pace))
         if loaded.preview is None and watcher.newest is not None:
             loaded.preview = _fit_preview(loaded.pipe, watcher.newest, pixels, request)
 
@@ -231,13 +335,14 @@ class _Watcher:
         self.ribbon: list[tuple[float, ...]] = []
         self.newest: Any = None  # the clean estimate of the newest step, as the scheduler saw it
         self.number = 0
+        self.steps = 0  # that were made: fewer than the request's where a run goes on from another
         self._loaded = loaded
         self._request = request
         self._on_progress = on_progress
         self._previews = previews and on_progress is not None
         self._earlier: Any = None
         self._last_preview = time.perf_counter()
-        self._decode_seconds = 0.0
+        self.decode_seconds = 0.0
 
     def __call__(self, step: Step, run: Any, cancelled: Callable[[], bool] | None) -> None:
         self.newest = step.denoised if step.denoised is not None else step.x_next
@@ -246,6 +351,7 @@ class _Watcher:
         if (step.index + 1) % step.order and step.index + 1 < step.total:
             return  # the first half of a step of a second-order solver
         self.number = step.number
+        self.steps += 1
         if self._on_progress is None:
             return
         self.ribbon.append(self._moved())
@@ -268,18 +374,23 @@ class _Watcher:
 
     def _preview(self, last: bool) -> Pixels | None:
         since = time.perf_counter() - self._last_preview
-        wait = max(PREVIEW_INTERVAL, self._decode_seconds / PREVIEW_SHARE)
+        wait = max(PREVIEW_INTERVAL, self.decode_seconds / PREVIEW_SHARE)
         if not self._previews or last or since < wait:
             return None
         began = time.perf_counter()
         pixels = _decoded(self._loaded, self.newest, self._request)
         self._last_preview = time.perf_counter()
-        self._decode_seconds = self._last_preview - began
+        self.decode_seconds = self._last_preview - began
         return pixels
 
 
 def made_with(digest: str) -> dict[str, str]:
     """What a picture's bytes depend on beside its request."""
+    return {**_software(), "weights": digest}
+
+
+@functools.cache
+def _software() -> dict[str, str]:
     return {
         "wavebrush": studio.__version__,
         "torch": version("torch"),
@@ -287,7 +398,6 @@ def made_with(digest: str) -> dict[str, str]:
         "transformers": version("transformers"),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "weights": digest,
     }
 
 
@@ -335,33 +445,63 @@ def _arguments(pipe: Any, request: TextToImage) -> dict[str, Any]:
 
 def _decoded(loaded: _Loaded, latents: Any, request: TextToImage) -> Pixels | None:
     """Clean latents as pixels (H, W, 3), or None where the pipeline cannot be decoded from outside."""
+    from studio.imaging.pixels import to_uint8
     from studio.models.layouts import decode
 
     decoded = decode(loaded.pipe, latents[:1], request.width, request.height)
     if decoded is None:
         return None
-    return _to_uint8((decoded[0].movedim(0, -1).numpy() / 2 + 0.5).clip(0, 1), request)
+    _check_finite(decoded.numpy(), request)
+    pixels: Pixels = to_uint8(decoded)[0]
+    return pixels
 
 
-def _to_uint8(picture: NDArray[np.floating], request: TextToImage) -> Pixels:
-    """Float (H, W, 3) in [0, 1] -> uint8. Raises StudioError if the model gave no numbers."""
+def _finished(images: Any, request: TextToImage) -> Pixels:
+    """The first of a pipeline's pictures, float (B, H, W, 3) in [0, 1], as uint8 (H, W, 3)."""
+    import torch
+
+    from studio.imaging.pixels import to_uint8
+
+    first = np.asarray(images[0])
+    _check_finite(first, request)
+    pixels: Pixels = to_uint8(torch.from_numpy(first).movedim(-1, 0)[None] * 2 - 1)[0]
+    return pixels
+
+
+def _check_finite(picture: NDArray[np.floating], request: TextToImage) -> None:
+    """Raises StudioError if the model gave no numbers."""
     if not np.isfinite(picture).all():
         raise StudioError(
             f"The model lost its way: {request.solver} at {request.num_inference_steps} steps and guidance "
             f"{request.guidance_scale:g} gave values that are no numbers. Try more steps or less guidance."
         )
-    return (picture * 255).round().astype(np.uint8)
+
+
+def _hooks(request: TextToImage, mask: NDArray[np.float32] | None) -> tuple[Any, ...]:
+    """What the request wants done to every step."""
+    if request.correction is None:
+        return ()
+    import torch
+
+    from studio.diffusion.correction import Correction
+
+    region = torch.from_numpy(np.ascontiguousarray(mask)) if mask is not None else None
+    return (Correction(strengths=request.correction, mask=region),)
+
+
+def _recording_bytes(request: TextToImage) -> int:
+    """At most this much is recorded: latents of 16 channels at an eighth of the size, with what solvers remember."""
+    per_tensor = 4 * 16 * (request.width // 8) * (request.height // 8)
+    return 6 * per_tensor * request.num_inference_steps
 
 
 def _fit_preview(pipe: Any, latents: Any, pixels: Pixels, request: TextToImage) -> LinearPreview | None:
     """The linear look of this model's latents, from one finished picture."""
-    import torch
-
+    from studio.imaging.pixels import to_float
     from studio.models.layouts import spatial
     from studio.models.preview import fit_linear_preview
 
     plane = spatial(pipe, latents, request.width, request.height)
     if plane is None or pixels.shape[0] % plane.shape[-2] or pixels.shape[1] % plane.shape[-1]:
         return None
-    target = torch.from_numpy(pixels.copy()).movedim(-1, 0)[None].float() / 127.5 - 1
-    return fit_linear_preview(plane[:1], target)
+    return fit_linear_preview(plane[:1], to_float(pixels))

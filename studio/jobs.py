@@ -15,11 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.branches import Branch
 from studio.engine import Engine, Picture, Pixels, Progress
 from studio.errors import Busy, StudioError
 from studio.imaging.png import write_png
 from studio.project.store import PictureStore
 from studio.requests import TextToImage
+from studio.viewer.branching import paint
+from studio.viewer.facts import ribbon_of
+from studio.viewer.keeping import keep
+from studio.viewer.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class _Slot:
     """One picture of a job."""
 
     request: TextToImage
+    branch: Branch | None = None  # of which run it goes on from, and how
     state: str = "waiting"  # waiting | running | done | stopped | failed
     id: str | None = None
     stopped_at: int | None = None
@@ -47,6 +53,7 @@ class _Slot:
             "seed": self.request.seed,
             "request": self.request.to_dict(),
             "ribbon": [list(column) for column in self.ribbon],
+            "run": {"parent": self.branch.parent, "from": self.branch.at} if self.branch is not None else None,
         }
 
 
@@ -72,11 +79,17 @@ class Job:
 
 
 class Jobs:
-    """The queue and its worker. All methods may be called from any thread."""
+    """The queue and its worker. All methods may be called from any thread.
 
-    def __init__(self, engine: Engine, store: PictureStore, queue_limit: int = 64) -> None:
+    With a `viewer`, every run is recorded and kept there under the id of its picture, and runs can be branched.
+    """
+
+    def __init__(
+        self, engine: Engine, store: PictureStore, queue_limit: int = 64, viewer: Source | None = None
+    ) -> None:
         self._engine = engine
         self._store = store
+        self._viewer = viewer
         self._queue_limit = queue_limit
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiting: deque[Job] = deque()
@@ -86,7 +99,16 @@ class Jobs:
 
     def submit(self, requests: Sequence[TextToImage], owner: str) -> dict[str, Any]:
         """Adds a job and returns its first snapshot. Raises Busy if too many pictures wait already."""
-        job = Job(secrets.token_urlsafe(16), owner, [_Slot(request) for request in requests])
+        return self._add(Job(secrets.token_urlsafe(16), owner, [_Slot(request) for request in requests]))
+
+    def submit_branch(self, branch: Branch, owner: str) -> dict[str, Any]:
+        """Adds a job that goes on from a step of a kept run. Raises Busy as `submit` does, NotThere without a run."""
+        if self._viewer is None:
+            raise StudioError("Runs are not kept here, so there is nothing to go on from.")
+        slot = _Slot(branch.request, branch, ribbon=ribbon_of(self._viewer, owner, branch.parent)[: branch.at])
+        return self._add(Job(secrets.token_urlsafe(16), owner, [slot]))
+
+    def _add(self, job: Job) -> dict[str, Any]:
         with self._changed:
             if self._closed:
                 raise Busy("The studio is closing.")
@@ -149,7 +171,10 @@ class Jobs:
             return [self._snapshot(job) for job in (open_jobs[:limit] or mine[-1:])]
 
     def close(self, timeout: float = 10.0) -> None:
-        """Stops the run in progress, which is kept as it stands, ends the worker, and tells those who wait."""
+        """Stops the run in progress, which is kept as it stands, ends the worker, and tells those who wait.
+
+        May be called again: the server does so first, to end its streams, and the application when it is taken down.
+        """
         with self._changed:
             self._closed = True
             for job in self._jobs.values():
@@ -194,17 +219,15 @@ class Jobs:
             with self._changed:
                 if job.stop_all:
                     break
-                job.state, job.index, job.step = "running", index, 0
+                # of a branch, the steps that it shares are there already
+                job.state, job.index, job.step = "running", index, slot.branch.at if slot.branch is not None else 0
                 job.preview, job.preview_version = None, None
                 slot.state = "running"
                 self._touch(job)
-            picture = self._engine.run(
-                slot.request,
-                on_progress=lambda progress, job=job, slot=slot: self._progress(job, slot, progress),  # type: ignore[misc]
-                cancelled=lambda job=job: job.stop_this,  # type: ignore[misc]
-            )
+            picture = self._painted(job, slot)
             made_at = time.time_ns() // 1_000_000
             picture_id = self._store.add(job.owner, picture.to_png(), made_at, picture.seconds)
+            self._remember(job, slot, picture, picture_id, made_at)
             self._keep(job, slot, picture, picture_id)
         with self._changed:
             for slot in job.slots:
@@ -212,6 +235,28 @@ class Jobs:
             stopped = any(slot.state == "stopped" for slot in job.slots)
             self._finish(job, "stopped" if stopped else "done")
             self._touch(job)
+
+    def _painted(self, job: Job, slot: _Slot) -> Picture:
+        def on_progress(progress: Progress) -> None:
+            self._progress(job, slot, progress)
+
+        def cancelled() -> bool:
+            return job.stop_this
+
+        if slot.branch is not None and self._viewer is not None:
+            return paint(self._viewer, job.owner, slot.branch, on_progress, cancelled)
+        return self._engine.run(slot.request, on_progress, cancelled, record=self._viewer is not None)
+
+    def _remember(self, job: Job, slot: _Slot, picture: Picture, picture_id: str, made_at: int) -> None:
+        """Keeps the run behind a picture. The picture itself is safe already, and stays if this fails."""
+        if self._viewer is None:
+            return
+        try:
+            keep(self._viewer, job.owner, picture_id, picture, made_at, slot.branch)
+        except StudioError as problem:
+            log.warning("%s", problem)
+        except Exception:
+            log.exception("The run of picture %s could not be kept", picture_id)
 
     def _progress(self, job: Job, slot: _Slot, progress: Progress) -> None:
         with self._changed:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio import strict_json
+from studio.diffusion.strengths import Strengths
 from studio.errors import InvalidRequest
 
 SOLVERS: tuple[str, ...] = (
@@ -36,6 +37,7 @@ SEED_RANGE = (0, 2**32 - 1)
 PROMPT_LIMIT = 4000  # characters
 COUNT_RANGE = (1, 8)  # pictures in one job
 JSON_LIMIT = 64 * 1024  # bytes
+JSON_DEPTH = 7  # how deep a request nests: its correction has bands, a band a schedule, and that a list of points
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class TextToImage:
     """One picture from words.
 
     Sizes are pixels, multiples of 16. `guidance_scale` is the classifier-free guidance weight: 1 and below follow the
-    model alone, higher values follow the words more. The same request gives the same bytes on the same software.
+    model alone, higher values follow the words more. `correction` moves every sample along its way, band by band
+    (see `studio.diffusion.correction`); None is off. The same request gives the same bytes on the same software.
 
     Raises InvalidRequest, naming the field, if a value is outside its range.
     """
@@ -57,6 +60,7 @@ class TextToImage:
     solver: str = SOLVERS[0]
     seed: int = 0
     model: str = "painter"
+    correction: Strengths | None = None
 
     def __post_init__(self) -> None:
         _check_words(self.prompt, "prompt", "The prompt")
@@ -73,9 +77,17 @@ class TextToImage:
         _check_words(self.model, "model", "The model's name")
         if not self.model.strip():
             raise InvalidRequest("The request names no model. Use 'painter' for the bundled one.", "model")
+        if self.correction is not None and not isinstance(self.correction, Strengths):
+            raise InvalidRequest(f"A correction is made of strengths, not {_shown(self.correction)}.", "correction")
 
-    def to_dict(self) -> dict[str, str | int | float]:
-        return dataclasses.asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Every field under its own name, as JSON has it. `correction` is left out where there is none."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.correction is None:
+            del values["correction"]
+        else:
+            values["correction"] = self.correction.to_dict()
+        return values
 
     def to_json(self) -> str:
         """JSON with sorted keys, so that equal requests have equal text."""
@@ -87,13 +99,15 @@ class TextToImage:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known, key=str):
             raise InvalidRequest(f"A request has no field {_shown(unknown[0])}. It has {', '.join(sorted(known))}.")
+        if (correction := values.get("correction")) is not None:
+            values = {**values, "correction": Strengths.from_dict(correction)}
         return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> TextToImage:
         """Reads what `to_json` wrote. Strict: no duplicate keys, no NaN, no unknown fields, no deep nesting."""
         try:
-            values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=2)
+            values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=JSON_DEPTH)
         except ValueError as problem:
             raise InvalidRequest(f"This is no request: {problem}") from problem
         if not isinstance(values, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from studio.engine import Engine, Picture, Progress
 from studio.requests import TextToImage
@@ -30,6 +31,18 @@ class PacedEngine(Engine):
     def load(self, name: str | None = None) -> None:
         self._inner.load(name)
 
+    def look(self, model: str) -> Any:
+        return self._inner.look(model)
+
+    def decode(self, request: TextToImage, latents: Any) -> Any:
+        return self._inner.decode(request, latents)
+
+    def decode_seconds(self, request: TextToImage) -> float | None:
+        return self._inner.decode_seconds(request)
+
+    def encode(self, request: TextToImage, pixels: Any, layout: Any, like: Any) -> Any:
+        return self._inner.encode(request, pixels, layout, like)
+
     def allow(self, steps: int = 1) -> None:
         for _ in range(steps):
             self._permits.release()
@@ -44,6 +57,7 @@ class PacedEngine(Engine):
         on_progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         previews: bool = True,
+        **options: Any,
     ) -> Picture:
         self.painted.append(request.seed)
         if request.seed in self.fails_on:
@@ -55,4 +69,4 @@ class PacedEngine(Engine):
                 assert self._permits.acquire(timeout=PATIENCE)
             return cancelled is not None and cancelled()
 
-        return self._inner.run(request, on_progress, held, previews)
+        return self._inner.run(request, on_progress, held, previews, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -21,15 +22,21 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("generate", help="paint pictures from a prompt", allow_abbrev=False)
     parser.add_argument("prompt", metavar="PROMPT", help="what is there, when, and how it is painted; may be empty")
     parser.add_argument("--negative", default="", metavar="TEXT", help="words to steer away from")
-    parser.add_argument("--seed", type=_integer, default=0, help="0 to 4294967295 (default 0)")
-    parser.add_argument("--steps", type=_integer, default=None, help="denoising steps (default: the model's own)")
+    parser.add_argument("--seed", type=integer, default=0, help="0 to 4294967295 (default 0)")
+    parser.add_argument("--steps", type=integer, default=None, help="denoising steps (default: the model's own)")
     parser.add_argument("--guidance", type=float, default=None, help="0 loose to 30 to the word")
     parser.add_argument("--solver", default=None, help=f"one of: {', '.join(SOLVERS)}")
     parser.add_argument(
         "--size", default=None, metavar="WxH", help="pixels, multiples of 16 (default: the model's own)"
     )
     parser.add_argument("--model", default="painter", metavar="NAME|FOLDER|FILE|ID", help="default: painter")
-    parser.add_argument("--count", type=_integer, default=1, help="pictures, with seeds counting up from --seed")
+    parser.add_argument(
+        "--correction",
+        default="off",
+        metavar="FILE|calibrated|off",
+        help="strengths from a file, or those that `calibrate` found for this model, solver and steps (default off)",
+    )
+    parser.add_argument("--count", type=integer, default=1, help="pictures, with seeds counting up from --seed")
     parser.add_argument("--json", action="store_true", help="tell about the pictures as JSON on stdout")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.png|FOLDER", help="where to write")
     parser.set_defaults(run=run)
@@ -37,7 +44,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     engine = Engine(options.model)
-    requests = batch(_request(options, engine), options.count)
+    requests = batch(_corrected(_request(options, engine), options.correction), options.count)
     files = _files(options.out, requests)
     if not options.prompt.strip() and not options.json:
         print("No words given: the model chooses by the seed.", file=sys.stderr)
@@ -49,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         finally:
             if bar is not None:
                 bar.close()
-        _write(file, picture.to_png())
+        write_whole(file, picture.to_png())
         told.append(_told(file, picture))
         if not options.json:
             print(f"{file}  seed {request.seed}, {picture.seconds:.1f} s")
@@ -60,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _request(options: argparse.Namespace, engine: Engine) -> TextToImage:
     card = engine.card()
-    width, height = (card.width, card.height) if options.size is None else _size(options.size)
+    width, height = (card.width, card.height) if options.size is None else read_size(options.size)
     return TextToImage(
         prompt=options.prompt,
         negative_prompt=options.negative,
@@ -68,27 +75,49 @@ def _request(options: argparse.Namespace, engine: Engine) -> TextToImage:
         height=height,
         num_inference_steps=card.num_inference_steps if options.steps is None else options.steps,
         guidance_scale=card.guidance_scale if options.guidance is None else options.guidance,
-        solver=card.solver if options.solver is None else _solver(options.solver),
+        solver=card.solver if options.solver is None else find_solver(options.solver),
         seed=options.seed,
         model=options.model,
     )
 
 
-def _integer(text: str) -> int:
+def _corrected(request: TextToImage, choice: str) -> TextToImage:
+    """The request with the correction that a person chose. Raises StudioError, saying what to do, if there is none."""
+    if choice == "off":
+        return request
+    from studio.models import presets
+
+    if choice != "calibrated":
+        return dataclasses.replace(request, correction=presets.read_strengths(Path(choice)))
+    found = presets.find(request.model, request.solver, request.num_inference_steps)
+    if found is None:
+        raise StudioError(
+            f"{request.model} is not calibrated for {request.solver} with {request.num_inference_steps} steps. "
+            f"Run: wavebrush calibrate --model {request.model} --solver '{request.solver}' "
+            f"--steps {request.num_inference_steps}"
+        )
+    if found.strengths is None:
+        print(f"Not corrected: calibrating {request.model} gave '{found.verdict}'.", file=sys.stderr)
+    return dataclasses.replace(request, correction=found.strengths)
+
+
+def integer(text: str) -> int:
+    """A whole number, for argparse."""
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a whole number") from None
 
 
-def _size(text: str) -> tuple[int, int]:
+def read_size(text: str) -> tuple[int, int]:
+    """Width and height from "256x192". Raises InvalidRequest."""
     found = re.fullmatch(r"(\d{1,7})[xX×](\d{1,7})", text)
     if found is None:
         raise InvalidRequest(f"'{text[:40]}' is not a size. Write it like 256x192, width first.", "size")
     return int(found[1]), int(found[2])
 
 
-def _solver(name: str) -> str:
+def find_solver(name: str) -> str:
     """The solver meant by `name`, whatever its case, spaces and dashes: "dpm++-2m" is "DPM++ 2M"."""
 
     def plain(text: str) -> str:
@@ -119,7 +148,8 @@ def _check_folder(folder: Path) -> None:
         raise StudioError(f"You may not write into {existing}. Give --out another folder.")
 
 
-def _write(file: Path, data: bytes) -> None:
+def write_whole(file: Path, data: bytes) -> None:
+    """Writes a file whole or not at all. Raises StudioError if that fails."""
     partial = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

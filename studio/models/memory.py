@@ -12,6 +12,7 @@ They are meant to refuse what would surely fail, with words, before it fails wit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,15 @@ def choose_device() -> str:
     if torch.backends.mps.is_available():
         return "mps"
     return "cpu"
+
+
+def settle_threads() -> None:
+    """One thread per physical core, unless the environment says otherwise: more of them would wait for each other."""
+    import psutil
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(psutil.cpu_count(logical=False) or 1, torch.get_num_threads()))
 
 
 def choose_dtype(device: str, pipeline: str) -> torch.dtype:

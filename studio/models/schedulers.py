@@ -137,25 +137,26 @@ class DDPMScheduler(_Trailing, diffusers.DDPMScheduler):  # type: ignore[misc]
         self.custom_timesteps = False
 
 
-class EulerDiscreteScheduler(_Trailing, diffusers.EulerDiscreteScheduler):  # type: ignore[misc]
+class _TrailingEuler(_Trailing):
+    """For solvers that look at the model once per level and remember nothing."""
+
+    sigma_dtype = torch.float32
+
+    def set_timesteps(self, num_inference_steps: int, device: Device = None) -> None:
+        timesteps, sigmas = self._levels(num_inference_steps)
+        self.timesteps = torch.from_numpy(timesteps).to(device=device, dtype=torch.float32)
+        self.sigmas = torch.tensor([*sigmas, 0.0], dtype=self.sigma_dtype)
+        self._start_over(num_inference_steps)
+
+
+class EulerDiscreteScheduler(_TrailingEuler, diffusers.EulerDiscreteScheduler):  # type: ignore[misc]
     """Euler steps on the probability flow (Karras et al. 2022, arXiv:2206.00364, without churn)."""
 
-    def set_timesteps(self, num_inference_steps: int, device: Device = None) -> None:
-        timesteps, sigmas = self._levels(num_inference_steps)
-        self.timesteps = torch.from_numpy(timesteps).to(device=device, dtype=torch.float32)
-        self.sigmas = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
-        self._start_over(num_inference_steps)
 
-
-class EulerAncestralDiscreteScheduler(_Trailing, diffusers.EulerAncestralDiscreteScheduler):  # type: ignore[misc]
+class EulerAncestralDiscreteScheduler(_TrailingEuler, diffusers.EulerAncestralDiscreteScheduler):  # type: ignore[misc]
     """Euler steps down to a lower level than asked for, then fresh noise up to it."""
 
-    def set_timesteps(self, num_inference_steps: int, device: Device = None) -> None:
-        timesteps, sigmas = self._levels(num_inference_steps)
-        self.timesteps = torch.from_numpy(timesteps).to(device=device, dtype=torch.float32)
-        # double: step() takes the difference of two squares that agree in their first seven digits
-        self.sigmas = torch.tensor([*sigmas, 0.0], dtype=torch.float64)
-        self._start_over(num_inference_steps)
+    sigma_dtype = torch.float64  # step() takes the difference of two squares that agree in their first seven digits
 
 
 class HeunDiscreteScheduler(_Trailing, diffusers.HeunDiscreteScheduler):  # type: ignore[misc]

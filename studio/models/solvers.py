@@ -8,6 +8,7 @@ flow.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -182,11 +183,22 @@ def _flow_scheduler(solver: str, schedule: FlowSchedule, generator: torch.Genera
 
 
 def _config_of(model: Any) -> Mapping[str, Any]:
+    """The configuration with the name of its class, which one of a scheduler that was never saved does not hold."""
     scheduler = getattr(model, "scheduler", model)
     if isinstance(scheduler, Mapping):
-        return scheduler
-    # a scheduler that was never saved does not say in its configuration what it is
-    return {"_class_name": type(scheduler).__name__, **scheduler.config}
+        return scheduler if "_class_name" in scheduler else {"_class_name": _class_of(scheduler), **scheduler}
+    names = [kind.__name__ for kind in type(scheduler).__mro__]  # an observed scheduler is of a class made for the run
+    known = (name for name in names if name in _VARIANCE_PRESERVING | _FLOW)
+    return {"_class_name": next(known, names[0]), **scheduler.config}
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
+    """The class that takes exactly these settings, for a configuration that does not say whose it is; "" if none."""
+    settings = {name for name in config if not name.startswith("_")}
+    for name in sorted(_VARIANCE_PRESERVING | _FLOW):
+        if settings == inspect.signature(getattr(diffusers, name).__init__).parameters.keys() - {"self"}:
+            return name
+    return ""
 
 
 def _read(config: Mapping[str, Any]) -> NoiseSchedule | FlowSchedule | None:

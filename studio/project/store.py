@@ -20,7 +20,7 @@ from pathlib import Path
 from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, UnreadablePicture
 from studio.imaging.png import REQUEST_KEY, read_png_text
-from studio.requests import JSON_LIMIT, TextToImage
+from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
 
 _ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # milliseconds since 1970, then 64 random bits
 
@@ -124,7 +124,7 @@ def request_in(png: bytes) -> tuple[TextToImage, int | None]:
     if text is None:
         raise UnreadablePicture("This PNG carries no request: it was not made here, or its text was stripped.")
     try:
-        note = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=4)
+        note = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=JSON_DEPTH + 1)
     except ValueError as problem:
         raise UnreadablePicture(f"The request in this PNG cannot be read: {problem}") from problem
     if not isinstance(note, dict) or not isinstance(note.get("request"), dict):

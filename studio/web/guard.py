@@ -31,7 +31,13 @@ from studio.web.login import LoginGate
 
 VISITOR_COOKIE = "wavebrush_visitor"
 BODY_LIMIT = 1024 * 1024  # bytes, where `body_limits` says nothing else
-BODY_LIMITS = {"/studio/import": 64 * 1024 * 1024, "/studio/login": 4096, "/studio/jobs": 128 * 1024}
+BODY_LIMITS = {
+    "/studio/import": 64 * 1024 * 1024,
+    "/studio/uploads": 64 * 1024 * 1024,
+    "/studio/login": 4096,
+    "/studio/jobs": 128 * 1024,
+    "/studio/runs": 128 * 1024,
+}
 PATH_LIMIT = 1024  # bytes, percent-encoded
 QUERY_LIMIT = 56 * 1024  # bytes, percent-encoded: 4,000 characters of any script fit
 HEADER_LIMIT = 32 * 1024  # bytes of all headers

@@ -22,7 +22,7 @@ from studio.engine import Engine
 from studio.errors import Busy, InvalidRequest, StudioError
 from studio.jobs import FINISHED, Jobs
 from studio.project.store import KeptPicture, PictureStore, request_in
-from studio.requests import JSON_LIMIT, PROMPT_LIMIT, TextToImage, batch
+from studio.requests import JSON_DEPTH, JSON_LIMIT, PROMPT_LIMIT, TextToImage, batch
 
 LOCAL_OWNER = "local"  # without a login, everybody who reaches this computer is one person
 EVENT_INTERVAL = 0.05  # seconds between two events of a stream, at the least
@@ -100,6 +100,8 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
     @router.get("/jobs/{job_id}/preview.png")
     def preview(request: Request, job_id: str) -> Response:
         png = jobs.preview(job_id, owner_of(request))
+        if png is None and jobs.snapshot(job_id, owner_of(request)) is not None:
+            return Response(status_code=204, headers={"Cache-Control": "no-store"})  # asked too early, or as it ended
         return _png(png, "no-store")
 
     @router.post("/jobs/{job_id}/stop")
@@ -151,7 +153,7 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
 def _wanted(body: bytes, engine: Engine) -> tuple[TextToImage, int]:
     """The request and the count in the body of a post. Raises InvalidRequest, ModelNotFound."""
     try:
-        wanted = strict_json.loads(body, max_bytes=JSON_LIMIT, max_depth=3)
+        wanted = strict_json.loads(body, max_bytes=JSON_LIMIT, max_depth=JSON_DEPTH + 1)
     except ValueError as problem:
         raise InvalidRequest(f"This is no request: {problem}") from problem
     if not isinstance(wanted, dict) or not isinstance(wanted.get("request"), dict):

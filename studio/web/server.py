@@ -18,12 +18,16 @@ from fastapi import FastAPI
 from studio.engine import Engine
 from studio.errors import StudioError
 from studio.jobs import Jobs
+from studio.project.runs import RunStore
 from studio.project.store import PictureStore
+from studio.project.uploads import Uploads
 from studio.settings import Settings
+from studio.viewer.viewer import Viewer
 from studio.web.accounts import Accounts, check_exposure
 from studio.web.guard import protect
 from studio.web.page import build_page
 from studio.web.routes import build_routes
+from studio.web.routes_runs import build_run_routes
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,10 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     card = engine.card()  # a wrong name ends the start, before anything is served
     store = PictureStore(settings.data)
     store.prepare()
-    jobs = Jobs(engine, store, settings.queue_limit)
+    runs = RunStore(settings.data)
+    runs.prepare()
+    viewer = Viewer(engine, runs, data=settings.data)
+    jobs = Jobs(engine, store, settings.queue_limit, viewer)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,6 +60,7 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(build_routes(engine, jobs, store))
+    app.include_router(build_run_routes(engine, jobs, viewer, Uploads()))
     blocks, mount = build_page(card)
     app = gr.mount_gradio_app(app, blocks, path="", **mount)
     guarded = protect(

@@ -189,12 +189,17 @@ def _connect(
     stage: gr.HTML,
     script: str,
 ) -> None:
-    """Ties the inputs to `generate.js`. Every event runs in the browser alone (`fn=None`)."""
+    """Ties the inputs to `generate.js`. Every event runs in the browser alone (`fn=None`).
+
+    Gradio reads the inputs when an event starts and writes the answer when it ends. No wait may lie between the two:
+    what a person does meanwhile would be overwritten by the older answer. `import()` is such a wait, even for a module
+    that is there; so the functions are taken from `globalThis.wavebrush`, and imported only while the page loads.
+    """
     inputs = form.inputs()
 
     def call(name: str, *constants: object) -> str:
         rest = "".join(f", {json.dumps(value)}" for value in constants)
-        return f"async (...values) => (await {_module(script)}).{name}(values{rest})"
+        return f"async (...values) => (globalThis.wavebrush ?? (await {_module(script)})).{name}(values{rest})"
 
     paint.click(fn=None, js=call("paint", PROMPT_LIMIT), inputs=inputs)
     gr.on(None, fn=None, js=call("formChanged", phrases), inputs=inputs)  # on load, and on every change
@@ -207,7 +212,7 @@ def _connect(
         gr.on(
             [group.input for group in groups],
             fn=None,
-            js=call("promptOfChips"),
+            js=call("promptOfChips", phrases),
             inputs=[form.prompt, *groups],
             outputs=[form.prompt],
         )

@@ -6,7 +6,9 @@ fail it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -19,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from generate_page import GeneratePage
+from generate_page import PATIENCE, GeneratePage
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -30,11 +32,14 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from playwright.sync_api import Error as PlaywrightError
 
 ROOT = Path(__file__).parents[2]
-START_LIMIT = 180.0  # s, on a machine that has other things to do
+START_LIMIT = 240.0  # s, on a machine that has other things to do
+TEST_LIMIT = 900  # s for one test with all that it needs, which for the first are a studio and a browser
+LAUNCH_LIMIT = 120_000  # ms for Chromium to start
+PORTS = range(20_000, 32_000)  # below those that systems hand out for outgoing connections
 WINDOW: ViewportSize = {"width": 1440, "height": 900}
-PATIENCE = 60_000  # ms for anything to appear, on such a machine
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -57,9 +62,27 @@ class Studio:
             self.process.wait(20)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TEST_LIMIT))
+
+
 def start_studio(folder: Path, port: int | None = None) -> Studio:
     """Starts `app.py` on `port`, or a free one, with its data in `folder`, and waits until it answers."""
-    port = port or _free_port()
+    if port is not None:
+        return _start(folder, port)
+    for _ in range(3):  # between looking for a free port and using it, another test run may have taken it
+        with contextlib.suppress(PortTaken):
+            return _start(folder, _free_port())
+    pytest.fail("No port was free for a studio.")
+
+
+class PortTaken(Exception):
+    pass
+
+
+def _start(folder: Path, port: int) -> Studio:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "studio.log"
     with log.open("ab") as output:
@@ -79,12 +102,16 @@ def start_studio(folder: Path, port: int | None = None) -> Studio:
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         )
     studio = Studio(f"http://127.0.0.1:{port}/", port, folder / "data", log, process)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the machine uses
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            if "cannot be used" in log.read_text():
+                log.unlink()
+                raise PortTaken(port)
             pytest.fail(f"The studio ended at once:\n{log.read_text()}")
         try:
-            with urllib.request.urlopen(f"{studio.url}studio/session", timeout=5):
+            with direct.open(f"{studio.url}studio/session", timeout=30):
                 return studio
         except OSError:
             time.sleep(0.25)
@@ -93,9 +120,11 @@ def start_studio(folder: Path, port: int | None = None) -> Studio:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail(f"No port between {PORTS.start} and {PORTS.stop - 1} is free.")
 
 
 def _find_chromium(playwright: Playwright) -> str | None:
@@ -132,19 +161,30 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=_find_chromium(playwright), args=arguments)
+        running = _launch(playwright)
         yield running
         running.close()
 
 
+def _launch(playwright: Playwright) -> Browser:
+    """Chromium; tried again if it does not come up, as happens where many are started at once."""
+    path = _find_chromium(playwright)
+    arguments = ["--disable-dev-shm-usage"]  # containers give little shared memory, and without it a tab crashes
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    for _ in range(2):
+        with contextlib.suppress(PlaywrightError):
+            return playwright.chromium.launch(executable_path=path, args=arguments, timeout=LAUNCH_LIMIT)
+    return playwright.chromium.launch(executable_path=path, args=arguments, timeout=LAUNCH_LIMIT)
+
+
 @pytest.fixture(scope="session")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A visitor who prefers the dark. One for the session, so that Gradio's scripts are fetched once."""
+    """A browser that prefers the dark. One for the session, so that Gradio's scripts are fetched once."""
     visitor = browser.new_context(viewport=WINDOW, color_scheme="dark", accept_downloads=True)
-    visitor.set_default_timeout(PATIENCE)
+    visitor.set_default_timeout(PATIENCE * 1000)
     yield visitor
     visitor.close()
 
@@ -157,14 +197,16 @@ def expected_failures() -> list[str]:
 
 @pytest.fixture
 def page(context: BrowserContext, expected_failures: list[str]) -> Iterator[Page]:
-    """A tab with nothing loaded and nothing remembered. Watches what it does."""
+    """A tab of a visitor who was never here: nothing loaded, nothing remembered. Watches what it does."""
+    context.clear_cookies()
     page = context.new_page()
     complaints: list[str] = []
     strangers: list[str] = []
 
     def console(message: ConsoleMessage) -> None:
+        address = str(message.location.get("url"))
         if message.type == "error" and not any(part in message.text for part in expected_failures):
-            complaints.append(f"{message.text} ({message.location.get('url')})")
+            complaints.append(f"{message.text} ({address})")
 
     def request(address: str) -> None:
         parts = urlsplit(address)

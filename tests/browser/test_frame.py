@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from generate_page import GeneratePage
+from generate_page import LARGE, GeneratePage
 from playwright.sync_api import expect
 
 NASTY = (
@@ -16,7 +16,7 @@ def test_prompt_that_looks_like_code_renders_as_text(generate: GeneratePage) -> 
     generate.paint(NASTY, steps=2)
     generate.expect_result()
     expect(generate.page.locator(".wb-words-of")).to_have_text(NASTY)
-    assert generate.picture.get_attribute("alt") == NASTY
+    expect(generate.picture).to_have_attribute("alt", NASTY)
     generate.page.reload()
     generate.wait_until_ready()
     expect(generate.page.locator(".wb-words-of")).to_have_text(NASTY)
@@ -38,22 +38,18 @@ def test_prompt_from_a_strangers_png_renders_as_text(generate: GeneratePage) -> 
 
 def test_page_follows_the_system_until_the_person_chooses(generate: GeneratePage) -> None:
     body = generate.page.locator("body")
-
-    def background() -> str:
-        return str(body.evaluate("element => getComputedStyle(element).backgroundColor"))
-
-    dark = background()
-    assert dark == "rgb(22, 22, 22)"
+    dark, light = "rgb(22, 22, 22)", "rgb(236, 236, 236)"
+    expect(body).to_have_css("background-color", dark)
     generate.page.emulate_media(color_scheme="light")
     expect(generate.page.get_by_role("button", name="Switch to dark")).to_be_visible()
-    assert background() == "rgb(236, 236, 236)"
+    expect(body).to_have_css("background-color", light)
     generate.page.emulate_media(color_scheme="dark")
     generate.page.get_by_role("button", name="Switch to light").click()
-    assert background() == "rgb(236, 236, 236)"
+    expect(body).to_have_css("background-color", light)
     generate.page.reload()
     generate.wait_until_ready()
     expect(generate.page.get_by_role("button", name="Switch to dark")).to_be_visible()
-    assert background() == "rgb(236, 236, 236)"
+    expect(body).to_have_css("background-color", light)
 
 
 def test_help_lists_the_keys_and_the_chip_tells_of_the_model(generate: GeneratePage) -> None:
@@ -69,16 +65,14 @@ def test_help_lists_the_keys_and_the_chip_tells_of_the_model(generate: GenerateP
 
 
 def test_grey_around_the_picture_can_be_chosen_and_is_remembered(generate: GeneratePage) -> None:
-    def grey() -> str:
-        return str(generate.page.locator(".wb-stage").evaluate("element => getComputedStyle(element).backgroundColor"))
-
-    assert grey() == "rgb(43, 43, 43)"
+    stage = generate.page.locator(".wb-stage")
+    expect(stage).to_have_css("background-color", "rgb(43, 43, 43)")
     generate.page.get_by_role("button", name="Keys and help").click()
     generate.page.get_by_role("button", name="Light", exact=True).click()
-    assert grey() == "rgb(205, 205, 205)"
+    expect(stage).to_have_css("background-color", "rgb(205, 205, 205)")
     generate.page.reload()
     generate.wait_until_ready()
-    assert grey() == "rgb(205, 205, 205)"
+    expect(stage).to_have_css("background-color", "rgb(205, 205, 205)")
 
 
 @pytest.mark.parametrize(
@@ -88,9 +82,9 @@ def test_nothing_scrolls_sideways(generate: GeneratePage, size: tuple[int, int])
     generate.page.set_viewport_size({"width": size[0], "height": size[1]})
     generate.paint("a waterfall", steps=2, count=1)
     generate.expect_result()
-    assert _overhang(generate) == 0
+    generate.eventually(lambda: _overhang(generate), 0)
     generate.show_examples()
-    assert _overhang(generate) == 0
+    generate.eventually(lambda: _overhang(generate), 0)
 
 
 def _overhang(generate: GeneratePage) -> int:
@@ -105,29 +99,32 @@ def test_phone_shows_settings_in_a_line_that_opens(generate: GeneratePage) -> No
     expect(line).to_contain_text("Steps ")
     line.click()
     expect(steps).to_be_visible()
-    assert line.get_attribute("aria-expanded") == "true"
+    expect(line).to_have_attribute("aria-expanded", "true")
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=lambda size: f"{size[0]}")
 def test_picture_and_paint_button_fit_the_window(generate: GeneratePage, size: tuple[int, int]) -> None:
     generate.page.set_viewport_size({"width": size[0], "height": size[1]})
     generate.paint_button.scroll_into_view_if_needed()
+    generate.set_size(LARGE)
     generate.page.keyboard.press("Control+Enter")
     generate.expect_running()
-    box = generate.page.locator(".wb-frame").bounding_box()
-    assert box is not None
-    assert box["y"] >= 0 and box["y"] + box["height"] <= size[1]
-    assert box["width"] == pytest.approx(box["height"], abs=1)
+
+    def fits() -> bool:
+        box = generate.page.locator(".wb-work .wb-frame").bounding_box()
+        assert box is not None
+        inside = box["y"] >= 0 and box["y"] + box["height"] <= size[1]
+        return inside and box["width"] == pytest.approx(box["height"], abs=1)
+
+    generate.eventually(fits, True)
 
 
 def test_every_control_has_a_name(generate: GeneratePage) -> None:
     generate.paint("hills", steps=2)
     generate.expect_result()
-    nameless = generate.page.evaluate(
-        """() => [...document.querySelectorAll("button, input, textarea, a[href]")]
+    nameless = """() => [...document.querySelectorAll("button, input, textarea, a[href]")]
             .filter((element) => element.checkVisibility() && !element.closest("[aria-hidden=true]"))
             .filter((element) => !(element.getAttribute("aria-label") || element.title || element.textContent.trim()
                 || element.labels?.length || element.placeholder))
             .map((element) => element.outerHTML)"""
-    )
-    assert nameless == []
+    generate.eventually(lambda: generate.page.evaluate(nameless), [])

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
 import pytest
 from conftest import start_studio
-from generate_page import GeneratePage
-from playwright.sync_api import Page, expect
+from generate_page import LARGE, LONG, GeneratePage
+from playwright.sync_api import Page, Route, expect
 
 from studio.assets import asset
 from studio.imaging.png import REQUEST_KEY, read_png_text
 
-LONG = 40  # steps: long enough to be watched
-
 
 def test_typed_prompt_shows_previews_before_the_end_and_then_the_picture(generate: GeneratePage) -> None:
-    generate.paint("an oil painting of a mountain lake at sunset", steps=LONG)
-    expect(generate.preview).to_be_visible()
-    assert not generate.facts.is_visible(), "the run was over before a preview was seen"
-    first = generate.preview.get_attribute("src")
-    expect(generate.preview).not_to_have_attribute("src", str(first))  # it moves on
-    expect(generate.page.get_by_text(re.compile(rf"^Step \d+ of {LONG}"))).to_be_visible()
+    generate.paint_long("an oil painting of a mountain lake at sunset")
     generate.expect_result()
-    assert generate.picture.evaluate("image => image.complete && image.naturalWidth") == 128
+    before = list(itertools.takewhile(lambda shown: not shown["result"], generate.diary()))
+    assert len({shown["preview"] for shown in before} - {""}) >= 2, "it moves on"
+    assert any(re.match(rf"Step \d+ of {LONG}$", shown["step"]) for shown in before)
+    generate.eventually(lambda: generate.picture.evaluate("image => image.complete && image.naturalWidth"), 256)
     assert generate.fact("Steps").startswith(f"{LONG}, ")
     expect(generate.page.locator(".wb-words-of")).to_have_text("an oil painting of a mountain lake at sunset")
 
@@ -36,28 +33,29 @@ def test_ctrl_enter_paints_and_the_button_says_what_it_will_do(generate: Generat
     expect(generate.paint_button).to_have_text("Paint 2 pictures")
     generate.set_steps(4)
     generate.prompt.fill("rolling hills at dawn")
-    generate.prompt.press("Control+Enter")
-    generate.expect_running()
-    expect(generate.paint_button).to_have_text("Add to the queue")
+    generate.press(generate.prompt, "Control+Enter")
     generate.expect_result()
+    assert "Add to the queue" in {shown["button"] for shown in generate.diary() if shown["running"]}
+    expect(generate.paint_button).to_have_text("Paint 2 pictures")
     expect(generate.page.locator(".wb-slots .wb-slot img")).to_have_count(2)
 
 
 def test_reload_during_a_run_finds_it_again(generate: GeneratePage) -> None:
-    generate.paint("a castle on a hill at dusk", steps=LONG, count=2)
+    generate.paint_long("a castle on a hill at dusk", count=8)
     expect(generate.preview).to_be_visible()
     generate.page.reload()
     generate.wait_until_ready()
     expect(generate.preview).to_be_visible()
-    expect(generate.page.get_by_text(re.compile(r"^Picture \d of 2$"))).to_be_visible()
+    expect(generate.page.locator(".wb-work .wb-hud")).to_have_text(re.compile(r"^Picture \d of 8$"))
     expect(generate.prompt).to_have_value("a castle on a hill at dusk")
+    expect(generate.page.locator("#wb-size input")).to_have_value(LARGE)
     generate.page.get_by_role("button", name="Stop all").click()
     generate.expect_result()
 
 
 def test_stop_keeps_the_picture_as_it_stood(generate: GeneratePage) -> None:
     before = len(generate.session()["pictures"])
-    generate.paint("desert dunes at midday", steps=LONG)
+    generate.paint_long("desert dunes at midday")
     expect(generate.preview).to_be_visible()
     generate.page.get_by_role("button", name="Stop, keep this").click()
     generate.expect_result()
@@ -70,7 +68,7 @@ def test_stop_keeps_the_picture_as_it_stood(generate: GeneratePage) -> None:
 
 
 def test_second_run_waits_its_turn_and_can_be_removed(generate: GeneratePage) -> None:
-    generate.paint("the sea at night", steps=LONG)
+    generate.paint_long("the sea at night", count=8)
     generate.expect_running()
     generate.paint("a forest in fog", steps=LONG)
     waiting = generate.page.locator(".wb-queue li")
@@ -78,7 +76,7 @@ def test_second_run_waits_its_turn_and_can_be_removed(generate: GeneratePage) ->
     expect(waiting).to_contain_text("a forest in fog")
     waiting.get_by_role("button", name="Remove").click()
     expect(waiting).to_have_count(0)
-    generate.page.get_by_role("button", name="Stop, keep this").click()
+    generate.page.get_by_role("button", name="Stop all").click()
     generate.expect_result()
 
 
@@ -97,9 +95,9 @@ def test_downloaded_png_brings_its_settings_back_and_paints_the_same_bytes(gener
     expect(generate.page.locator("#wb-steps input[type=number]")).to_have_value("5")
     expect(generate.paint_button).to_have_text("Paint 1 picture")
     count = len(generate.session()["pictures"])
-    generate.paint_button.click()
-    expect(generate.page.locator(".wb-earlier .thumbs button")).to_have_count(count + 1)
+    generate.press(generate.paint_button)
     generate.expect_result()
+    expect(generate.page.locator(".wb-earlier .thumbs button")).to_have_count(count + 1)
     assert generate.picture_bytes() == content
 
 
@@ -114,10 +112,9 @@ def test_example_card_paints_at_its_seed(generate: GeneratePage) -> None:
     cards = generate.page.locator(".wb-example")
     expect(cards).to_have_count(6)
     words = cards.first.locator(".words").inner_text()
-    cards.first.click()
-    generate.expect_running()
+    generate.press(cards.first)
     generate.expect_result()
-    assert generate.page.locator(".wb-words-of").inner_text().lower() == words.lower()
+    expect(generate.page.locator(".wb-words-of")).to_have_text(re.compile(re.escape(words), re.IGNORECASE))
     example = json.loads(asset("examples", "examples.json").read_text(encoding="utf-8"))[0]
     assert generate.fact("Seed") == str(example["seed"])
     expect(generate.prompt).to_have_value(example["prompt"])
@@ -147,17 +144,85 @@ def test_chips_build_a_prompt_and_follow_what_is_typed(generate: GeneratePage) -
     from studio.painter.vocabulary import CHIPS
 
     style, other_style, time = CHIPS["style"][0], CHIPS["style"][1], CHIPS["time"][0]
-    generate.prompt.fill("")
-    generate.chip("Style", style).check(force=True)
-    expect(generate.prompt).to_have_value(re.compile(re.escape(style)))
-    generate.chip("Time", time).check(force=True)
-    expect(generate.prompt).to_have_value(re.compile(re.escape(time)))
-    generate.chip("Style", other_style).check(force=True)
+    generate.press_chip("Style", style)
+    generate.press_chip("Time", time)
+    generate.press_chip("Style", other_style)
     expect(generate.chip("Style", style)).not_to_be_checked()
     expect(generate.prompt).not_to_have_value(re.compile(rf"\b{re.escape(style)}\b"))
     expect(generate.prompt).to_have_value(re.compile(re.escape(time)))
     generate.prompt.fill("")
     expect(generate.chip("Style", other_style)).not_to_be_checked()
+
+
+@pytest.mark.parametrize("pause", ["a task", "50 ms"])
+def test_nothing_is_lost_however_fast_chips_are_pressed_and_words_typed(generate: GeneratePage, pause: str) -> None:
+    from studio.painter.vocabulary import CHIPS
+
+    wanted = [CHIPS["style"][0], CHIPS["time"][0], CHIPS["weather"][0]]
+    for tab, phrase in zip(("Style", "Time", "Weather"), wanted, strict=True):
+        generate.chip(tab, phrase)  # a category is drawn when it is first opened
+    generate.page.evaluate(
+        """async ([wanted, pause]) => {
+            const chips = wanted.map((phrase) => document.querySelector(`#wb-chips input[name="${phrase}"]`));
+            const waits = {
+                "a task": () => new Promise((done) => {
+                    const channel = new MessageChannel();
+                    channel.port1.onmessage = done;
+                    channel.port2.postMessage(0);
+                }),
+                "50 ms": () => new Promise((done) => setTimeout(done, 50)),
+            };
+            const type = (word) => {
+                const box = document.querySelector("#wb-prompt textarea");
+                box.focus();
+                box.setSelectionRange(box.value.length, box.value.length);
+                document.execCommand("insertText", false, word);
+            };
+            chips[0].click();
+            await waits[pause]();
+            type(" with a heron");
+            await waits[pause]();
+            chips[1].click();
+            await waits[pause]();
+            chips[2].click();
+            await waits[pause]();
+            type(" and reeds");
+        }""",
+        [wanted, pause],
+    )
+    for words in (*wanted, "heron", "reeds"):
+        expect(generate.prompt).to_have_value(re.compile(rf"\b{re.escape(words)}\b"))
+    pressed = generate.page.locator("#wb-chips input:checked")
+    generate.eventually(lambda: set(pressed.evaluate_all("boxes => boxes.map((box) => box.name)")), set(wanted))
+
+
+def test_what_is_typed_while_the_page_still_loads_stays(generate: GeneratePage) -> None:
+    """Before a reload there were words, and our scripts come late: the new words are newer."""
+    generate.prompt.fill("the words of yesterday")
+    generate.set_steps(7)
+    held: list[Route] = []
+    generate.page.route("**/studio/assets/form.js", lambda route: held.append(route), times=1)
+    generate.page.reload()
+    generate.prompt.fill("the words of today")
+    generate.eventually(lambda: len(held), 1)
+    held[0].continue_()
+    generate.wait_until_ready()
+    expect(generate.page.locator("#wb-steps input[type=number]")).to_have_value("7")
+    expect(generate.prompt).to_have_value("the words of today")
+
+
+def test_a_press_on_paint_while_the_page_still_loads_counts(generate: GeneratePage) -> None:
+    held: list[Route] = []
+    before = len(generate.session()["pictures"])
+    generate.set_steps(2)
+    generate.set_count(1)
+    generate.page.route("**/studio/session", lambda route: held.append(route), times=1)
+    generate.page.reload()
+    generate.eventually(lambda: len(held), 1)
+    generate.paint_button.click()
+    held[0].continue_()
+    generate.eventually(lambda: len(generate.session()["pictures"]), before + 1)
+    assert generate.session()["pictures"][0]["request"]["num_inference_steps"] == 2
 
 
 def test_wrong_size_is_explained_beside_its_field(generate: GeneratePage, expected_failures: list[str]) -> None:
@@ -222,17 +287,15 @@ def test_settings_of_a_picture_come_back_into_the_form(generate: GeneratePage) -
 
 
 def test_dice_give_a_new_seed_each_time_and_a_typed_seed_stays(generate: GeneratePage) -> None:
-    seeds = set()
     for _ in range(2):
         generate.paint("the sea", steps=1)
-        generate.expect_running()
         generate.expect_result()
-        seeds.add(generate.session()["pictures"][0]["request"]["seed"])
-    assert len(seeds) == 2
+    newer, older = (picture["request"] for picture in generate.session()["pictures"][:2])
+    assert newer["prompt"] == older["prompt"] == "the sea"
+    assert newer["seed"] != older["seed"]
     generate.set_seed(42)
     expect(generate.page.get_by_role("checkbox", name="New seed each time")).not_to_be_checked()
-    generate.paint_button.click()
-    generate.expect_running()
+    generate.press(generate.paint_button)
     generate.expect_result()
     assert generate.session()["pictures"][0]["request"]["seed"] == 42
 

@@ -14,7 +14,8 @@ import torch
 from tiny_models import save_tiny
 
 from studio import engine as engine_module
-from studio.engine import BAND_LEVELS, PREVIEW_INTERVAL, Engine, Picture, Progress
+from studio.diffusion.strengths import Strengths
+from studio.engine import BAND_LEVELS, PREVIEW_INTERVAL, CannotShow, Engine, Picture, Progress
 from studio.errors import InvalidRequest, ModelNotFound, OutOfMemory, StudioError, UnsafeModel
 from studio.project.store import request_in
 from studio.requests import SOLVERS, TextToImage, batch
@@ -431,3 +432,96 @@ def test_runs_from_several_threads_wait_for_each_other(tiny_engine: Engine, lake
     for thread in threads:
         thread.join()
     assert [found[request.seed] for request in requests] == alone
+
+
+# -- recorded runs ----------------------------------------------------------------------------------------------------
+
+
+def test_recording_changes_no_byte_and_goes_on_from_any_step(tiny_engine: Engine, lake: TextToImage) -> None:
+    plain, recorded = tiny_engine.run(lake), tiny_engine.run(lake, record=True)
+    assert plain.to_png() == recorded.to_png()
+    assert plain.recording is None
+    assert recorded.recording is not None
+    assert len(recorded.recording.steps) == STEPS
+    seen: list[Progress] = []
+    point = recorded.recording.at(4)
+    again = tiny_engine.run(lake, on_progress=seen.append, record=True, resume=point)
+    assert _same(again, plain)
+    assert [p.number for p in seen] == [5, 6], "counted as in the whole run"
+    assert again.recording is not None
+    assert [step.index for step in again.recording.steps] == [4, 5]
+
+
+def test_a_resumed_run_teaches_no_wrong_pace(tiny_engine: Engine, lake: TextToImage) -> None:
+    recorded = tiny_engine.run(lake, record=True)
+    assert recorded.recording is not None
+    before = tiny_engine.seconds_for(lake)
+    picture = tiny_engine.run(lake, resume=recorded.recording.at(STEPS - 1))
+    after = tiny_engine.seconds_for(lake)
+    assert before is not None and after is not None
+    assert after == pytest.approx(0.5 * before + 0.5 * picture.seconds * STEPS), "one step was made, not all"
+
+
+def test_a_run_too_large_to_record_is_painted_all_the_same(
+    tiny_engine: Engine, lake: TextToImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "RECORD_LIMIT", 10)
+    picture = tiny_engine.run(lake, record=True)
+    assert picture.recording is None
+    assert _same(picture, tiny_engine.run(lake))
+
+
+def test_a_correction_acts_only_when_the_request_has_one(tiny_engine: Engine, lake: TextToImage) -> None:
+    plain = tiny_engine.run(lake)
+    off = tiny_engine.run(dataclasses.replace(lake, correction=Strengths()))
+    on = tiny_engine.run(dataclasses.replace(lake, correction=Strengths.double(0.05, 0.05)))
+    assert _same(plain, off)
+    assert not _same(plain, on)
+    nowhere = np.zeros((64, 64), dtype=np.float32)
+    assert _same(plain, tiny_engine.run(on.request, mask=nowhere))
+    assert _same(on, tiny_engine.run(on.request, mask=nowhere + 1))
+
+
+def test_encoding_undoes_decoding_about_as_well_as_the_autoencoder_can(painter_engine: Engine) -> None:
+    request = painter_engine.card().request("a lake", 3)
+    picture = painter_engine.run(dataclasses.replace(request, num_inference_steps=8), record=True)
+    assert picture.recording is not None
+    step = picture.recording.steps[-1]
+    found = painter_engine.encode(request, picture.pixels, step.layout, step.x)
+    assert found is not None
+    assert found.shape == step.x.shape
+    decoded = painter_engine.decode(request, found)
+    assert decoded is not None
+    shown = (decoded.transpose(1, 2, 0) + 1) * 127.5
+    assert np.abs(shown - picture.pixels).mean() < 12, "levels of 255"
+    unrelated = painter_engine.decode(request, step.x.new_zeros(step.x.shape))
+    assert unrelated is not None
+    assert np.abs((unrelated.transpose(1, 2, 0) + 1) * 127.5 - picture.pixels).mean() > 24
+
+
+@pytest.fixture(scope="module")
+def painter_engine() -> Engine:
+    return Engine("painter")
+
+
+def test_what_another_model_made_cannot_be_decoded(tiny_engine: Engine, lake: TextToImage) -> None:
+    other = dataclasses.replace(lake, model="painter")
+    with pytest.raises(CannotShow, match="--model painter"):
+        tiny_engine.decode(other, torch.zeros(1, 16, 8, 8))
+    with pytest.raises(CannotShow):
+        tiny_engine.look("painter")
+
+
+def test_a_card_is_read_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    find = engine_module.catalogue.find
+
+    def counted(name: str) -> Any:
+        asked.append(name)
+        return find(name)
+
+    monkeypatch.setattr(engine_module.catalogue, "find", counted)
+    engine = Engine(str(tiny_model))
+    engine.load()
+    assert engine.card() is engine.card()
+    assert len(asked) == 1

@@ -296,7 +296,7 @@ def port(page: FastAPI) -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(served, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 60
     while not server.started and time.monotonic() < patience:
         time.sleep(0.02)
     yield number
@@ -307,7 +307,7 @@ def port(page: FastAPI) -> Iterator[int]:
 
 def raw(port: int, request: bytes) -> bytes:
     """What the server answers to these very bytes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         with contextlib.suppress(ConnectionError):  # it may have answered already and hung up
             connection.sendall(request)
         answer = b""

@@ -218,7 +218,7 @@ def test_hub_that_hangs_is_given_up_soon(served: TinyHub) -> None:
     began = time.monotonic()
     with pytest.raises(ModelNotFound) as refusal:
         hub.fetch("someone/lake", served.endpoint)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     assert str(refusal.value) == OFFLINE_WORDS
 
 

@@ -164,7 +164,7 @@ def test_stop_keeps_a_picture_and_previews_come_before(studio: Studio, monkeypat
     monkeypatch.setattr("studio.engine.PREVIEW_SHARE", 1e9)
     studio.engine.paced = True
     job_id = studio.submit(count=2)["id"]
-    assert studio.client.get(f"/studio/jobs/{job_id}/preview.png").status_code == 404
+    assert studio.client.get(f"/studio/jobs/{job_id}/preview.png").status_code == 204
     studio.engine.allow(1)
     studio.engine.wait_until_held()
     studio.engine.wait_until_held()

@@ -100,9 +100,9 @@ def test_the_page_comes_first_and_ctrl_c_ends_it_soon_with_a_run_and_a_reader(tm
             time.sleep(0.1)
         began = time.monotonic()
         studio.process.send_signal(signal.SIGINT)
-        studio.process.wait(60)
+        studio.process.wait(90)
         # one step of the run, and a second of grace for readers; generous for a busy machine
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
     said = studio.log.read_text()
     assert "wavebrush is at http://127.0.0.1:" in said
     assert "Traceback" not in said

@@ -61,12 +61,12 @@ def test_a_wrong_command_line_is_answered_in_one_line_with_exit_code_2(
     assert said in _complaint(capsys)
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("generate",), ("models",), ("login",)])
+@pytest.mark.parametrize("command", [(), ("serve",), ("generate",), ("calibrate",), ("models",), ("login",)])
 def test_help_tells_every_option(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(*command, "--help") == 0
     said = capsys.readouterr().out
     expected = {
-        (): ["serve", "generate", "models", "login"],
+        (): ["serve", "generate", "calibrate", "models", "login"],
         ("serve",): ["--host", "--port", "--data", "--model", "--no-browser", "--login"],
         ("generate",): [
             "--negative",
@@ -76,10 +76,12 @@ def test_help_tells_every_option(command: tuple[str, ...], capsys: pytest.Captur
             "--solver",
             "--size",
             "--model",
+            "--correction",
             "--count",
             "--json",
             "--out",
         ],
+        ("calibrate",): ["--model", "--prompts", "--steps", "--solver", "--samples", "--batch", "--out", "--plot"],
         ("models",): [],
         ("login",): ["NAME"],
     }[command]
@@ -103,25 +105,25 @@ def test_models_lists_the_whole_catalogue(capsys: pytest.CaptureFixture[str]) ->
     ("text", "size"), [("256x192", (256, 192)), ("64X64", (64, 64)), ("128×96", (128, 96)), ("0x7", (0, 7))]
 )
 def test_sizes_are_width_then_height(text: str, size: tuple[int, int]) -> None:
-    assert generate._size(text) == size
+    assert generate.read_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "256", "x", "256x", "-64x64", "64x64x64", "64.0x64", "9" * 50 + "x1", "a\nb"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        generate._size(text)
+        generate.read_size(text)
     assert refused.value.field == "size"
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_solvers_are_found_whatever_their_case_spaces_and_dashes(solver: str) -> None:
     for written in (solver, solver.lower(), solver.replace(" ", "-"), solver.replace(" ", "").upper()):
-        assert generate._solver(written) == solver
-    assert generate._solver(solver.replace("++", "pp")) == solver
+        assert generate.find_solver(written) == solver
+    assert generate.find_solver(solver.replace("++", "pp")) == solver
 
 
 def test_an_unknown_solver_stays_as_it_was_written_for_the_error() -> None:
-    assert generate._solver("Magic") == "Magic"
+    assert generate.find_solver("Magic") == "Magic"
 
 
 def test_one_picture_goes_into_the_named_file(tmp_path: Path) -> None:
@@ -159,14 +161,14 @@ def test_a_folder_below_a_file_is_refused_before_painting(tmp_path: Path) -> Non
 
 def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "new" / "a.png"
-    generate._write(file, b"first")
+    generate.write_whole(file, b"first")
 
     def fail(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(StudioError, match="No space left"):
-        generate._write(file, b"second")
+        generate.write_whole(file, b"second")
     assert file.read_bytes() == b"first"
     assert list(file.parent.iterdir()) == [file]
 

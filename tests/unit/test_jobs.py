@@ -15,8 +15,10 @@ from paced_engine import PATIENCE, PacedEngine
 from studio.engine import Engine
 from studio.errors import Busy, StudioError
 from studio.jobs import FINISHED, KEPT_JOBS, Jobs
+from studio.project.runs import RunStore
 from studio.project.store import PictureStore, request_in
 from studio.requests import TextToImage, batch
+from studio.viewer.source import Source
 
 STEPS = 5
 
@@ -86,6 +88,42 @@ def test_a_job_is_painted_and_kept(jobs: Jobs, engine: PacedEngine, store: Pictu
         assert png == engine.run(request).to_png(), "the same bytes as without a queue"
 
 
+def test_every_run_is_kept_under_the_id_of_its_picture(
+    engine: PacedEngine, store: PictureStore, lake: TextToImage, tmp_path: Path
+) -> None:
+    engine.paced = False
+    source = Source(engine, RunStore(tmp_path))
+    jobs = Jobs(engine, store, viewer=source)
+    try:
+        done = _until(jobs, jobs.submit(batch(lake, 2), "me")["id"])
+    finally:
+        jobs.close(PATIENCE)
+    for slot in done["pictures"]:
+        run = source.runs.get("me", slot["id"])
+        assert run is not None
+        assert (run.request.seed, len(run.steps), slot["run"]) == (slot["seed"], STEPS, None)
+        assert store.png("me", slot["id"]) == engine.run(run.request).to_png(), "recording changes no byte"
+
+
+def test_a_run_that_cannot_be_kept_costs_no_picture(
+    engine: PacedEngine, store: PictureStore, lake: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StudioError("The disk is full.")
+
+    engine.paced = False
+    source = Source(engine, RunStore(tmp_path))
+    monkeypatch.setattr(source.runs, "add", full)
+    jobs = Jobs(engine, store, viewer=source)
+    try:
+        done = _until(jobs, jobs.submit([lake], "me")["id"])
+    finally:
+        jobs.close(PATIENCE)
+    assert done["state"] == "done"
+    assert store.png("me", done["pictures"][0]["id"]) is not None
+    assert source.runs.newest("me") == []
+
+
 def test_a_reload_finds_the_running_job_with_its_progress(jobs: Jobs, engine: PacedEngine, lake: TextToImage) -> None:
     job_id = jobs.submit([lake], "me")["id"]
     engine.allow(2)
@@ -120,7 +158,7 @@ def test_waiting_returns_the_present_state_after_the_timeout(
     snapshot = jobs.wait_for_change(job_id, "me", version, 0.1)
     assert snapshot is not None
     assert snapshot["version"] == version
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_stop_within_one_step_keeps_a_picture(

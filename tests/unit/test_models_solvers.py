@@ -308,6 +308,7 @@ def test_unknown_solver_is_refused_naming_the_known() -> None:
         {"_class_name": "EulerDiscreteScheduler", "prediction_type": "v_prediction", "timestep_type": "continuous"},
         {"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": True},
         {"_class_name": "DDIMScheduler", "prediction_type": "trigflow"},
+        dict(diffusers.CogVideoXDDIMScheduler().config),  # nameless, and like DDIM but for a setting of its own
         {},
     ],
 )
@@ -333,10 +334,16 @@ def test_scheduler_can_be_given_as_such_or_inside_a_pipeline(solver: str) -> Non
     scheduler = diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
     for given in (
         scheduler,
+        scheduler.config,  # which does not say whose it is
         {"_class_name": "DDIMScheduler", **scheduler.config},
         SimpleNamespace(scheduler=scheduler),
     ):
         assert make_scheduler(solver, given).config.prediction_type == "v_prediction"
+
+
+def test_scheduler_of_a_class_made_for_a_run_counts_as_the_class_it_was_made_from() -> None:
+    observed = type("Observed", (diffusers.EulerDiscreteScheduler,), {})
+    assert make_scheduler("Heun", observed(prediction_type="v_prediction")).config.prediction_type == "v_prediction"
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

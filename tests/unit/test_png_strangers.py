@@ -20,7 +20,7 @@ from studio.imaging import png
 from studio.imaging.png import MAX_TEXT, read_picture, read_png_text, write_png
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PATIENCE = 2.0  # seconds that any file may take
+PATIENCE = 2.0  # seconds that any file may take of this thread, whatever else the machine does
 
 
 def chunk(kind: bytes, body: bytes = b"") -> bytes:
@@ -144,12 +144,12 @@ def test_a_packed_bomb_is_refused_before_it_is_unpacked(pack: Any) -> None:
     bomb = png_with(pack(b"k", b"\x20" * 200_000_000))
     assert len(bomb) < 300_000
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(UnreadablePicture, match="unpacks to more than"):
         read_png_text(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert time.perf_counter() - begun < PATIENCE
+    assert time.thread_time() - begun < PATIENCE
     assert peak < 8 * MAX_TEXT  # bytes
 
 
@@ -229,12 +229,12 @@ def with_right_checksums(data: bytes) -> bytes:
 
 
 def read_or_refuse(read: Any, data: bytes) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         read(data)
     except UnreadablePicture as refusal:
         assert str(refusal)
-    assert time.perf_counter() - begun < PATIENCE
+    assert time.thread_time() - begun < PATIENCE
 
 
 @given(st.binary(max_size=300), st.booleans())
@@ -407,10 +407,10 @@ def huge_tiff(tag: int, value: int) -> bytes:
 )
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(data: bytes) -> None:
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(UnreadablePicture, match="At most 50 million pixels"):
         read_picture(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert time.perf_counter() - begun < PATIENCE
+    assert time.thread_time() - begun < PATIENCE
     assert peak < 4 << 20  # bytes

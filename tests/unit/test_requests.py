@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.diffusion.strengths import CONSTANT, SIGMA, Schedule, Strengths
 from studio.errors import InvalidRequest
 from studio.requests import (
     GUIDANCE_RANGE,
@@ -26,6 +27,17 @@ from studio.requests import (
 
 words = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=200)
 sides = st.integers(SIDE_RANGE[0] // SIZE_MULTIPLE, SIDE_RANGE[1] // SIZE_MULTIPLE).map(lambda n: n * SIZE_MULTIPLE)
+schedules = st.sampled_from(
+    [CONSTANT, SIGMA, Schedule.first(3), Schedule.drawn([(0.0, 1.0), (0.5, -0.5), (1.0, 0.0)])]
+)
+corrections = st.integers(1, 3).flatmap(
+    lambda levels: st.builds(
+        Strengths,
+        values=st.tuples(*[st.floats(-1, 1)] * (levels + 1)),
+        schedules=st.tuples(*[schedules] * (levels + 1)),
+        levels=st.just(levels),
+    )
+)
 requests = st.builds(
     TextToImage,
     prompt=words,
@@ -37,6 +49,7 @@ requests = st.builds(
     solver=st.sampled_from(SOLVERS),
     seed=st.integers(*SEED_RANGE),
     model=words.filter(lambda text: bool(text.strip())),
+    correction=st.none() | corrections,
 )
 
 
@@ -119,6 +132,9 @@ REFUSED = [
     ("model", "   "),
     ("model", "a\0b"),
     ("model", 3),
+    ("correction", {}),
+    ("correction", 0.01),
+    ("correction", "sigma"),
 ]
 
 
@@ -184,7 +200,49 @@ def test_missing_fields_keep_their_defaults() -> None:
 
 
 def test_json_has_every_field_under_its_own_name() -> None:
-    assert set(json.loads(TextToImage().to_json())) == {field.name for field in dataclasses.fields(TextToImage)}
+    request_ = TextToImage(correction=Strengths.low(0.01))
+    assert set(json.loads(request_.to_json())) == {field.name for field in dataclasses.fields(TextToImage)}
+
+
+def test_without_a_correction_json_is_what_it_always_was() -> None:
+    assert TextToImage("a lake", seed=7).to_json() == (
+        '{"guidance_scale": 5.0, "height": 128, "model": "painter", "negative_prompt": "", '
+        '"num_inference_steps": 20, "prompt": "a lake", "seed": 7, "solver": "DPM++ 2M", "width": 128}'
+    )
+    assert TextToImage.from_json('{"correction": null}') == TextToImage()
+
+
+def test_the_deepest_correction_fits_into_the_depth_that_is_read() -> None:
+    deep = Strengths((0.1, 0.2), (Schedule.drawn([(0, 1), (1, 0)]), SIGMA), "db4")
+    assert TextToImage.from_json(TextToImage(correction=deep).to_json()).correction == deep
+
+
+BROKEN_CORRECTIONS = [
+    '{"bands": []}',
+    "[]",
+    "0.01",
+    "true",
+    '"off"',
+    json.dumps({**Strengths.low(0.1).to_dict(), "levels": 2}),
+    json.dumps({**Strengths.low(0.1).to_dict(), "wavelet": "nonsense"}),
+    json.dumps({**Strengths.low(0.1).to_dict(), "formula": 99}),
+    json.dumps({**Strengths.low(0.1).to_dict(), "colour": "red"}),
+    json.dumps({**Strengths.low(0.1).to_dict(), "bands": [{"strength": True, "schedule": "sigma"}] * 2}),
+]
+
+
+@pytest.mark.parametrize("text", BROKEN_CORRECTIONS, ids=range(len(BROKEN_CORRECTIONS)))
+def test_a_broken_correction_is_refused_and_names_its_field(text: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        TextToImage.from_json(f'{{"correction": {text}}}')
+    assert refused.value.field == "correction"
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400
+
+
+def test_a_request_with_a_correction_can_be_a_key() -> None:
+    first, second = (TextToImage(correction=Strengths.low(0.01)) for _ in range(2))
+    assert {first: 1}[second] == 1
 
 
 def test_batch_counts_seeds_up_and_changes_nothing_else() -> None:

@@ -90,10 +90,10 @@ def test_size_is_counted_in_bytes() -> None:
 
 @pytest.mark.parametrize("text", ['"\\' * 250_000, '"' * 500_000, '\\"' * 250_000, "[" + '"a",' * 120_000])
 def test_hostile_text_is_read_in_linear_time(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()  # of this thread alone, whatever else the machine does
     with pytest.raises(ValueError):
         strict_json.loads(text, max_bytes=10**6, max_depth=8)
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 @given(st.text(st.sampled_from('{}[]",:\\ud80e1+-.NaInfty \n'), max_size=40) | st.binary(max_size=40))

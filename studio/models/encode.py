@@ -1,0 +1,35 @@
+"""From pixels to clean latents: the way back of `layouts.decode`, for pipelines whose autoencoder can be asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from studio.diffusion.layout import Layout
+
+
+@torch.inference_mode()
+def encode(pipe: Any, pixels: Tensor, layout: Layout, like: Tensor) -> Tensor | None:
+    """Clean latents, laid out as `like`, of `pixels` (B, 3, H, W) in [-1, 1].
+
+    The mode of the autoencoder's distribution is taken, so that the same pixels always give the same latents. None for
+    pipelines whose encoding is more than one call of the autoencoder, scale and shift.
+    """
+    vae = getattr(pipe, "vae", None)
+    if vae is None or not hasattr(vae, "encode") or not hasattr(vae.config, "scaling_factor"):
+        return None
+    found = vae.encode(pixels.to(device=vae.device, dtype=vae.dtype), return_dict=False)[0]
+    plane: Tensor = found.mode() if hasattr(found, "mode") and not isinstance(found, Tensor) else found
+    if plane.ndim != 4:
+        return None
+    if getattr(vae.config, "latents_mean", None) is not None:
+        mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1).to(plane)
+        std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1).to(plane)
+        if mean.shape[1] != plane.shape[1]:
+            return None
+        plane = (plane - mean) / std * vae.config.scaling_factor
+    else:
+        plane = (plane - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+    return layout.from_space(plane.to(device=like.device, dtype=like.dtype), like)
