@@ -3,6 +3,7 @@
 import { button, h, icon } from "./dom.js";
 import { seconds } from "./frame.js";
 import { downloadAddress, pictureAddress } from "./server.js";
+import { openInSteps } from "./steps_link.js";
 
 /**
  * Shows an album: pictures as {id, request, seconds, stopped_at, state, error}, some of which may have no id (they
@@ -24,6 +25,7 @@ export function createResultView(actions, onLook) {
     "div",
     { class: "wb-acts" },
     download,
+    button("", "Open in Steps", "steps", () => openInSteps(album[at].id)),
     button("", "Four more like this", "more", () => actions.more(album[at].request)),
     button("quiet", "Copy its settings to the form", "copy", () => actions.copy(album[at].request)),
   );

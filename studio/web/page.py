@@ -14,12 +14,13 @@ import gradio as gr
 
 from studio.assets import asset
 from studio.web.tab_generate import GUIDANCE, STEPS, build_generate_tab
+from studio.web.tab_steps import build_steps_tab
 from studio.web.theme import make_theme
 
 if TYPE_CHECKING:
     from studio.models.catalogue import ModelCard
 
-STYLES = ("tokens.css", "frame.css", "form.css", "stage.css")
+STYLES = ("tokens.css", "frame.css", "form.css", "stage.css", "steps.css", "steps_panels.css")
 
 
 def build_page(card: ModelCard, chips: Mapping[str, Sequence[str]] | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
@@ -47,8 +48,11 @@ def build_page(card: ModelCard, chips: Mapping[str, Sequence[str]] | None = None
             apply_default_css=False,
             elem_id="wb-tools",
         )
-        with gr.Tabs(elem_id="wb-tabs"), gr.Tab("Generate", id="generate", elem_id="wb-generate"):
-            build_generate_tab(card, chips, _address("generate.js"))
+        with gr.Tabs(elem_id="wb-tabs"):
+            with gr.Tab("Generate", id="generate", elem_id="wb-generate"):
+                build_generate_tab(card, chips, _address("generate.js"))
+            with gr.Tab("Steps", id="steps", elem_id="wb-steps-tab"):
+                build_steps_tab(_address("steps.js"))
     mount: dict[str, Any] = {
         "theme": make_theme(),
         "head": _head(card),

@@ -1,0 +1,58 @@
+// The way to the Steps tab: from a picture, and from an address such as #steps/ID/11 after a reload.
+
+const TAB = "wb-steps-tab-button";
+
+/** What the address asks for: {id, step}, both null where it says nothing; null where it does not speak of steps. */
+export function addressed() {
+  const found = /^#steps(?:\/([0-9a-f-]+))?(?:\/(\d+))?$/.exec(location.hash);
+  return found && { id: found[1] ?? null, step: found[2] === undefined ? null : Number(found[2]) };
+}
+
+/** Keeps in the address what is shown, so that a reload finds it; null when the tab is left. */
+export function address(shown) {
+  const hash = shown ? `#steps/${shown.id}/${shown.step}` : "";
+  if (location.hash === hash) return;
+  history.replaceState(history.state, "", `${location.pathname}${location.search}${hash}`);
+}
+
+/** Remembers, as long as this browser tab lives, what was shown last: {id, step}. */
+export function keepShown(shown) {
+  try {
+    sessionStorage.setItem("wavebrush.steps", JSON.stringify(shown));
+  } catch {
+    // Storage is switched off: the address is then the only one to know.
+  }
+}
+
+/** What was shown last in this browser tab, or null. */
+export function lastShown() {
+  try {
+    const { id, step } = JSON.parse(sessionStorage.getItem("wavebrush.steps"));
+    return { id, step: Number.isInteger(step) ? step : null };
+  } catch {
+    return null;
+  }
+}
+
+/** Goes to the Steps tab with the run of a picture; without one, with the newest. */
+export function openInSteps(id = null) {
+  history.replaceState(history.state, "", `${location.pathname}${location.search}#steps${id ? `/${id}` : ""}`);
+  document.getElementById(TAB)?.click();
+  dispatchEvent(new CustomEvent("wavebrush-steps"));
+}
+
+/** Presses the tab as soon as Gradio has drawn it, if the address asks for it. */
+function arrive() {
+  if (!addressed()) return;
+  const press = () => {
+    const tab = document.getElementById(TAB);
+    if (!tab) return false;
+    if (tab.getAttribute("aria-selected") !== "true") tab.click();
+    return true;
+  };
+  if (press()) return;
+  const waiting = new MutationObserver(() => press() && waiting.disconnect());
+  waiting.observe(document.body, { childList: true, subtree: true });
+}
+
+arrive();
