@@ -49,6 +49,14 @@ def shown(text: str, limit: int = 80) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+def shown_value(value: object, limit: int = 40) -> str:
+    """Any value as it can stand in one line of an error: short, without control characters, quoted if it is text."""
+    if isinstance(value, int) and value.bit_length() > 4 * limit:
+        return f"a number of {value.bit_length():,} bits"  # Python refuses to write out very long ones
+    text = repr(value if not isinstance(value, str) or len(value) <= limit else value[: limit - 1] + "…")
+    return text if len(text) <= limit + 2 else text[: limit - 1] + "…"
+
+
 def human_bytes(count: float) -> str:
     """Bytes in the unit that a person would use: 812 bytes, 34 MB, 6.9 GB."""
     if count < 1e5:

@@ -6,6 +6,7 @@ every change raises its version, so that a reader can wait for the next one.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 import threading
@@ -82,15 +83,22 @@ class Jobs:
     """The queue and its worker. All methods may be called from any thread.
 
     With a `viewer`, every run is recorded and kept there under the id of its picture, and runs can be branched.
+    `queue_limit` are the pictures that may wait, `owner_limit` those of one person (default: as many).
     """
 
     def __init__(
-        self, engine: Engine, store: PictureStore, queue_limit: int = 64, viewer: Source | None = None
+        self,
+        engine: Engine,
+        store: PictureStore,
+        queue_limit: int = 64,
+        viewer: Source | None = None,
+        owner_limit: int | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
         self._viewer = viewer
         self._queue_limit = queue_limit
+        self._owner_limit = owner_limit or queue_limit
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
@@ -116,6 +124,12 @@ class Jobs:
                 raise Busy(
                     f"{self._pictures_ahead(None)} pictures are waiting already, and {self._queue_limit} are the "
                     "limit. Wait for some of them, or stop them."
+                )
+            mine = sum(self._open_slots(other) for other in self._jobs.values() if other.owner == job.owner)
+            if mine + len(job.slots) > self._owner_limit:
+                raise Busy(
+                    f"{mine} of your pictures are waiting already, and {self._owner_limit} are the limit for one "
+                    "person. Wait for some of them, or stop them."
                 )
             self._jobs[job.id] = job
             self._waiting.append(job)
@@ -294,6 +308,8 @@ class Jobs:
         job.state, job.ended = state, time.monotonic()
         job.preview = None
         for slot in job.slots:
+            if slot.branch is not None:  # finished jobs stay readable for long: without the pixels that went into them
+                slot.branch = dataclasses.replace(slot.branch, edit=None, mask=None)
             if state == "stopped" and slot.state == "waiting":
                 slot.state = "stopped"
 
@@ -312,9 +328,12 @@ class Jobs:
         for job in self._jobs.values():
             if job is of:
                 break
-            if job.state not in FINISHED:
-                ahead += sum(slot.state in ("waiting", "running") for slot in job.slots)
+            ahead += self._open_slots(job)
         return ahead
+
+    def _open_slots(self, job: Job) -> int:
+        """Pictures of a job that are still to be painted."""
+        return 0 if job.state in FINISHED else sum(slot.state in ("waiting", "running") for slot in job.slots)
 
     def _snapshot(self, job: Job) -> dict[str, Any]:
         finished = job.state in FINISHED

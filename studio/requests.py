@@ -14,7 +14,7 @@ from typing import Any
 
 from studio import strict_json
 from studio.diffusion.strengths import Strengths
-from studio.errors import InvalidRequest
+from studio.errors import InvalidRequest, shown_value
 
 SOLVERS: tuple[str, ...] = (
     "DPM++ 2M",
@@ -72,13 +72,15 @@ class TextToImage:
         object.__setattr__(self, "guidance_scale", _checked_guidance(self.guidance_scale))
         if self.solver not in SOLVERS:
             raise InvalidRequest(
-                f"{_shown(self.solver)} is not a solver. Choose one of {', '.join(SOLVERS)}.", "solver"
+                f"{shown_value(self.solver)} is not a solver. Choose one of {', '.join(SOLVERS)}.", "solver"
             )
         _check_words(self.model, "model", "The model's name")
         if not self.model.strip():
             raise InvalidRequest("The request names no model. Use 'painter' for the bundled one.", "model")
         if self.correction is not None and not isinstance(self.correction, Strengths):
-            raise InvalidRequest(f"A correction is made of strengths, not {_shown(self.correction)}.", "correction")
+            raise InvalidRequest(
+                f"A correction is made of strengths, not {shown_value(self.correction)}.", "correction"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Every field under its own name, as JSON has it. `correction` is left out where there is none."""
@@ -98,7 +100,9 @@ class TextToImage:
         """The request with these fields; what is missing keeps its default, unknown names are refused."""
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known, key=str):
-            raise InvalidRequest(f"A request has no field {_shown(unknown[0])}. It has {', '.join(sorted(known))}.")
+            raise InvalidRequest(
+                f"A request has no field {shown_value(unknown[0])}. It has {', '.join(sorted(known))}."
+            )
         if (correction := values.get("correction")) is not None:
             values = {**values, "correction": Strengths.from_dict(correction)}
         return cls(**values)
@@ -149,17 +153,17 @@ def _check_words(value: object, field: str, name: str) -> None:
 def _check_integer(value: object, field: str, name: str, allowed: tuple[int, int]) -> None:
     low, high = allowed
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"{name} should be a whole number, not {_shown(value)}.", field)
+        raise InvalidRequest(f"{name} should be a whole number, not {shown_value(value)}.", field)
     if not low <= value <= high:
-        raise InvalidRequest(f"{name} run from {low} to {high}, not {_shown(value)}.", field)
+        raise InvalidRequest(f"{name} run from {low} to {high}, not {shown_value(value)}.", field)
 
 
 def _check_side(value: object, field: str) -> None:
     low, high = SIDE_RANGE
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"The {field} should be a whole number of pixels, not {_shown(value)}.", field)
+        raise InvalidRequest(f"The {field} should be a whole number of pixels, not {shown_value(value)}.", field)
     if not low <= value <= high:
-        raise InvalidRequest(f"The {field} runs from {low} to {high} pixels, not {_shown(value)}.", field)
+        raise InvalidRequest(f"The {field} runs from {low} to {high} pixels, not {shown_value(value)}.", field)
     if value % SIZE_MULTIPLE:
         below, above = nearest_sizes(value)
         raise InvalidRequest(f"{value} is not a multiple of {SIZE_MULTIPLE}. Use {below} or {above}?", field)
@@ -168,17 +172,7 @@ def _check_side(value: object, field: str) -> None:
 def _checked_guidance(value: object) -> float:
     low, high = GUIDANCE_RANGE
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidRequest(f"Guidance should be a number, not {_shown(value)}.", "guidance_scale")
+        raise InvalidRequest(f"Guidance should be a number, not {shown_value(value)}.", "guidance_scale")
     if not low <= value <= high:  # NaN is never between
-        raise InvalidRequest(f"Guidance runs from {low:g} to {high:g}, not {_shown(value)}.", "guidance_scale")
+        raise InvalidRequest(f"Guidance runs from {low:g} to {high:g}, not {shown_value(value)}.", "guidance_scale")
     return float(value)
-
-
-def _shown(value: object, limit: int = 40) -> str:
-    """A value as it can stand in one line of an error: short, quoted if it is text, no control characters."""
-    if isinstance(value, int) and value.bit_length() > 4 * limit:
-        return f"a number of {value.bit_length():,} bits"  # Python refuses to write out very long ones
-    if isinstance(value, str):
-        return repr(value if len(value) <= limit else value[: limit - 1] + "…")
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

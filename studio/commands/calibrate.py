@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio import __version__
-from studio.commands.generate import find_solver, integer, read_size, write_whole
+from studio.commands.generate import find_solver, integer, read_size
 from studio.errors import InvalidRequest, StudioError
 from studio.models import catalogue
 from studio.requests import SOLVERS, TextToImage
+from studio.whole_file import write_whole
 
 if TYPE_CHECKING:
     from studio.diffusion.calibration import Calibration, Gap
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
     from studio.diffusion.gap import Meter
     from studio.diffusion.search import calibrate, passes
-    from studio.models import loading, presets
+    from studio.models import presets
 
     batches = _batches(request, prompts)
     progress = _Progress(passes(options.levels) * options.samples)
@@ -91,21 +92,7 @@ def run(options: argparse.Namespace) -> int:
         levels=options.levels,
         on_batch=progress.add,
     )
-    facts: dict[str, str | int | float] = {
-        "model": catalogue.find(options.model).title,
-        "weights": loading.weights_digest(options.model),
-        "solver": request.solver,
-        "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
-        "width": request.width,
-        "height": request.height,
-        "prompts": len(prompts),
-        "seed": request.seed,
-        "wavebrush": __version__,
-        "torch": version("torch"),
-        "diffusers": version("diffusers"),
-        "machine": platform.machine(),
-    }
+    facts = _facts(request, len(prompts))
     samples = range(2 * options.samples)
     try:
         found = calibrate(meter, samples[: options.samples], samples[options.samples :], facts, progress.tell)
@@ -118,10 +105,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         kept = options.out
         presets.write_text(kept, json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
-    print(found.sentence())
-    if found.strengths is not None:
-        for band, (value, schedule) in enumerate(zip(found.strengths.values, found.strengths.schedules, strict=True)):
-            print(f"  {_band_name(band, found.levels)}: {value:+.4f}, {schedule.kind}")
+    _tell(found)
     print(kept)
     return 0
 
@@ -190,6 +174,27 @@ def _prompts(file: Path | None, model: str) -> list[str]:
     return prompts
 
 
+def _facts(request: TextToImage, prompts: int) -> dict[str, str | int | float]:
+    """What the calibration holds for, and what it was made with."""
+    from studio.models import loading
+
+    return {
+        "model": catalogue.find(request.model).title,
+        "weights": loading.weights_digest(request.model),
+        "solver": request.solver,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "width": request.width,
+        "height": request.height,
+        "prompts": prompts,
+        "seed": request.seed,
+        "wavebrush": __version__,
+        "torch": version("torch"),
+        "diffusers": version("diffusers"),
+        "machine": platform.machine(),
+    }
+
+
 def _batches(request: TextToImage, prompts: list[str]) -> Batches:
     from studio.models import loading, memory
     from studio.models.batches import Batches
@@ -216,6 +221,13 @@ def _band_name(band: int, levels: int) -> str:
     if band == 0:
         return "low (approximation)"
     return "details" if levels == 1 else f"details {band} of {levels}, coarse to fine"
+
+
+def _tell(found: Calibration) -> None:
+    print(found.sentence())
+    if found.strengths is not None:
+        for band, (value, schedule) in enumerate(zip(found.strengths.values, found.strengths.schedules, strict=True)):
+            print(f"  {_band_name(band, found.levels)}: {value:+.4f}, {schedule.kind}")
 
 
 class _Progress:

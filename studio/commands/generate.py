@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 from studio.engine import Engine, Picture, Progress
 from studio.errors import InvalidRequest, StudioError
 from studio.requests import SOLVERS, TextToImage, batch
+from studio.whole_file import write_whole
 
 
 def add_to(commands: Any) -> None:
@@ -146,19 +146,6 @@ def _check_folder(folder: Path) -> None:
         raise StudioError(f"{existing} is a file. Give --out another folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise StudioError(f"You may not write into {existing}. Give --out another folder.")
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Writes a file whole or not at all. Raises StudioError if that fails."""
-    partial = file.with_name(f".{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(file)
-    except OSError as problem:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise StudioError(f"{file} cannot be written: {problem.strerror or problem}.") from problem
 
 
 def _told(file: Path, picture: Picture) -> dict[str, Any]:

@@ -9,6 +9,7 @@ classes' own sources (diffusers 0.42).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ _IN_RESULT = frozenset(
     }
 )
 # the newest entry of `model_outputs` is x0 or epsilon, depending on the configuration
-_IN_HISTORY = frozenset(
+IN_HISTORY = frozenset(
     {
         "CosineDPMSolverMultistepScheduler",
         "DEISMultistepScheduler",
@@ -75,7 +76,9 @@ class Prediction:
         return isinstance(self.of_output, Tensor) or self.of_output != 0
 
     def clean(self, x: Tensor, model_output: Tensor) -> Tensor:
-        return (self.of_sample * x + self.of_output * _mean(model_output, x)).to(x.dtype)
+        """The clean estimate in single precision at least: at high noise, half a precision leaves little of it."""
+        exact = torch.promote_types(x.dtype, torch.float32)
+        return self.of_sample * x.to(exact) + self.of_output * _mean(model_output, x).to(exact)
 
     def output_for(self, change: Tensor, model_output: Tensor) -> Tensor:
         """The output that moves the clean estimate by `change`. Channels that tell a variance stay as they are."""
@@ -94,7 +97,7 @@ def prediction(scheduler: Any, level: Level | None, timestep: Any, per_token: Te
         if per_token is not None:
             return Prediction(1.0, (per_token / config.num_train_timesteps)[..., None])
         return _flow(level, inverted=name in _FLOW and bool(config.get("invert_sigmas", False)))
-    if level is None or not (name in _IN_RESULT or name in _IN_HISTORY or name in _FROM_LEVELS):
+    if level is None or not (name in _IN_RESULT or name in IN_HISTORY or name in _FROM_LEVELS):
         return None
     if name in _PRECONDITIONED:
         return _preconditioned(config, level[1])
@@ -117,20 +120,22 @@ def clean_estimate(
     name = type(scheduler).__name__
     if name in _IN_RESULT:
         return result[1] if len(result) > 1 and torch.is_tensor(result[1]) else None
-    if name in _IN_HISTORY and _history_is_clean(scheduler):
+    if name in IN_HISTORY and remembers_clean(name, scheduler.config):
         return next((m for m in reversed(scheduler.model_outputs) if m is not None), None)
-    return known.clean(x, model_output) if known is not None else None
+    return known.clean(x, model_output).to(x.dtype) if known is not None else None
 
 
-def _history_is_clean(scheduler: Any) -> bool:
-    """Whether the solver remembers clean estimates; some remember the noise instead."""
-    config = scheduler.config
-    return (
-        str(config.get("algorithm_type", "")).endswith("dpmsolver++")
-        or config.get("predict_x0") is True
-        or config.get("algorithm_type") == "data_prediction"
-        or type(scheduler).__name__ == "CosineDPMSolverMultistepScheduler"
-    )
+def remembers_clean(scheduler: str, config: Mapping[str, Any]) -> bool:
+    """Whether the `model_outputs` of a multistep solver, by its class name, are clean estimates; else the noise."""
+    if scheduler == "CosineDPMSolverMultistepScheduler":
+        return True
+    if scheduler == "DEISMultistepScheduler":
+        return False
+    if scheduler == "UniPCMultistepScheduler":
+        return bool(config.get("predict_x0", True))
+    if scheduler == "SASolverScheduler":
+        return str(config.get("algorithm_type", "data_prediction")) == "data_prediction"
+    return str(config.get("algorithm_type", "dpmsolver++")).endswith("++")
 
 
 def _flow(level: Level | None, inverted: bool) -> Prediction | None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from studio.diffusion.correction import fit_mask
 from studio.diffusion.layout import Layout
+from studio.diffusion.masks import checked_mask, fit_mask
 from studio.diffusion.parallel import Change, moved
 from studio.diffusion.resume import ResumePoint
 from studio.diffusion.steps import Step
@@ -247,8 +247,10 @@ def _clean(step: Step) -> Tensor:
 
 def _check_clean(name: str, clean: Tensor, point: ResumePoint) -> None:
     x = point.moment.x
-    if not isinstance(clean, Tensor) or not clean.is_floating_point():
+    if not isinstance(clean, Tensor):
         raise StudioError(f"{name} should be a tensor of latents, not {type(clean).__name__}.")
+    if not clean.is_floating_point():
+        raise StudioError(f"{name} should be floating-point latents, not {clean.dtype}.")
     if clean.shape != x.shape:
         raise StudioError(
             f"{name} is shaped {tuple(clean.shape)}, the latents of step {point.index} are {tuple(x.shape)}."
@@ -258,12 +260,8 @@ def _check_clean(name: str, clean: Tensor, point: ResumePoint) -> None:
 
 
 def _masked(change: Tensor, mask: Tensor, layout: Layout) -> Tensor:
-    given = torch.as_tensor(mask).detach().to("cpu", torch.float64)
-    low, high = (float(given.min()), float(given.max())) if given.numel() else (0.0, 0.0)
-    if not (low >= 0 and high <= 1):
-        raise StudioError(f"A mask runs from 0 (keep) to 1 (edit), but this one from {low:g} to {high:g}.")
     plane = layout.to_space(change)
-    fitted = fit_mask(given, tuple(plane.shape[plane.ndim - layout.axes :]))
+    fitted = fit_mask(checked_mask(mask), tuple(plane.shape[-layout.axes :]))
     return layout.from_space(plane * fitted.to(plane), like=change)
 
 

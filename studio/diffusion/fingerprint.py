@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 _DENOISERS = ("transformer", "transformer_2", "unet", "prior", "decoder")
-_SAMPLES = 8  # weights that are looked into
-_VALUES = 64  # values of each
+_SAMPLES = 32  # matrices that are looked into: enough to meet some of those that a merged LoRA has changed
+_VALUES = 16  # values of each
 
 
 def fingerprint(pipe: Any) -> str:
@@ -28,10 +28,11 @@ def fingerprint(pipe: Any) -> str:
         if not isinstance(model, torch.nn.Module):
             continue
         found = True
-        parameters = [(key, value) for key, value in model.named_parameters()]
+        parameters = list(model.named_parameters())
         shapes = "".join(f"{key}{tuple(value.shape)}{value.dtype}" for key, value in parameters)
         structure.update(f"{name}{type(model).__name__}{_configuration(model)}{shapes}".encode())
-        for _, value in parameters[:: max(len(parameters) // _SAMPLES, 1)]:
+        matrices = [value for _, value in parameters if value.ndim > 1] or [value for _, value in parameters]
+        for value in matrices[:: max(len(matrices) // _SAMPLES, 1)]:
             values = _first_values(value)
             readable = readable or bool(values)
             weights.update(values)

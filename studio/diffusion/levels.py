@@ -77,8 +77,7 @@ class Ladder:
 
     def nearest(self, timestep: float) -> float:
         """The timestep of the list that is nearest: some pipelines round theirs to half precision."""
-        distances = {abs(listed - timestep): listed for listed in self.timesteps}
-        return distances[min(distances)]
+        return min(self.timesteps, key=lambda listed: abs(listed - timestep))
 
     def place(self, scheduler: Any, timestep: Any, nearby: int) -> int:
         """Where in the list the step about to be made stands. `nearby` is where it should be if none was skipped."""

@@ -47,19 +47,7 @@ def observe(
     The pipeline gets its own scheduler and methods back on leaving, also after an exception. Raises StudioError if
     another run is watching this pipeline, or if `resume` belongs to another model, solver or pipeline.
     """
-    original = getattr(pipe, "scheduler", None)
-    if original is None or not hasattr(original, "step"):
-        raise StudioError(
-            f"{type(pipe).__name__} has no scheduler that could be observed. Observe the pipelines in it."
-        )
-    inner = _inner_pipeline(pipe)
-    if inner is not None:
-        raise StudioError(
-            f"{type(pipe).__name__} calls other pipelines. Observe the one that makes the picture: "
-            f"observe(pipe.{inner})."
-        )
-    if isinstance(original, Observed):
-        raise StudioError("This pipeline is already being observed. Leave the other `observe` block first.")
+    original = _scheduler_of(pipe)
     resumption = Resumption(pipe, resume) if resume is not None else None
     locks = resume.hooks if resume is not None else ()
     run = Run(pipe, (*hooks, *locks), on_step, record, layout, resumption)
@@ -75,6 +63,21 @@ def observe(
         finally:
             pipe.scheduler = original
             run.close()
+
+
+def _scheduler_of(pipe: Any) -> Any:
+    """The scheduler of a pipeline that can be observed. Raises StudioError for any other."""
+    scheduler, name = getattr(pipe, "scheduler", None), type(pipe).__name__
+    if scheduler is None or not hasattr(scheduler, "step"):
+        raise StudioError(f"{name} has no scheduler that could be observed. Observe the pipelines in it.")
+    inner = _inner_pipeline(pipe)
+    if inner is not None:
+        raise StudioError(
+            f"{name} calls other pipelines. Observe the one that makes the picture: observe(pipe.{inner})."
+        )
+    if isinstance(scheduler, Observed):
+        raise StudioError("This pipeline is already being observed. Leave the other `observe` block first.")
+    return scheduler
 
 
 def _inner_pipeline(pipe: Any) -> str | None:

@@ -19,6 +19,9 @@ _COUNTS = (
 # neither `interrupt` nor a loop that may start its counter at 0
 _COUNTING = frozenset(
     {
+        "AnyFlowFARPipeline",
+        "AudioDiffusionPipeline",
+        "HeliosPyramidPipeline",
         "LEditsPPPipelineStableDiffusion",
         "LEditsPPPipelineStableDiffusionXL",
         "SemanticStableDiffusionPipeline",
@@ -26,12 +29,15 @@ _COUNTING = frozenset(
         "StableDiffusionAttendAndExcitePipeline",
         "StableDiffusionControlNetPAGInpaintPipeline",
         "StableDiffusionControlNetPAGPipeline",
+        "StableDiffusionControlNetXSPipeline",
+        "StableDiffusionDiffEditPipeline",
         "StableDiffusionGLIGENPipeline",
         "StableDiffusionLatentUpscalePipeline",
         "StableDiffusionPipelineSafe",
         "StableDiffusionXLAdapterPipeline",
         "StableDiffusionXLControlNetPAGImg2ImgPipeline",
         "StableDiffusionXLControlNetPAGPipeline",
+        "StableDiffusionXLControlNetXSPipeline",
     }
 )
 _FIRST_TURN = ("Flux2KleinKV", "QwenImage21")  # cache their reference pictures at the first turn of the loop

@@ -13,13 +13,12 @@ v-prediction adds up v of different levels, so that there the change is carried 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from studio.diffusion.denoised import IN_HISTORY, remembers_clean
 from studio.diffusion.recording import Moment, RunFacts
 
 Level = tuple[float, float]
@@ -50,13 +49,12 @@ def moved(moment: Moment, index: int, facts: RunFacts, change: Change) -> Moment
         raise ValueError(f"The level of step {index} is not known.")
     x = _add(moment.x, change.of_sample(now))
     memory = dict(moment.memory)
-    for name, changed in _changes(index, facts, change, memory).items():
+    for name, changed in _changes(index, facts, change).items():
         value = memory.get(name)
         if isinstance(value, Tensor):
             memory[name] = _add(value, changed[-1])
         elif isinstance(value, list):
-            unknown: list[Tensor | None] = [None] * (len(value) - len(changed))
-            by = [*unknown, *changed[len(changed) - len(value) + len(unknown) :]]  # the newest stand last
+            by = [*[None] * len(value), *changed][len(changed) :]  # the newest stand last
             memory[name] = [
                 _add(item, b) if isinstance(item, Tensor) else item for item, b in zip(value, by, strict=True)
             ]
@@ -66,24 +64,16 @@ def moved(moment: Moment, index: int, facts: RunFacts, change: Change) -> Moment
     return replace(moment, x=x, memory=memory, arguments=arguments)
 
 
-def _changes(index: int, facts: RunFacts, change: Change, memory: Mapping[str, Any]) -> dict[str, list[Tensor | None]]:
+def _changes(index: int, facts: RunFacts, change: Change) -> dict[str, list[Tensor | None]]:
     """By how much each attribute changes. Lists belong to the last entries of a list, one each."""
     name, config = facts.scheduler, facts.scheduler_config
     before = _level(facts, index - 1) if index else None
     last_sample = None if before is None else change.of_sample(before)
     many = len(facts.timesteps)
-    if name in (
-        "DPMSolverMultistepScheduler",
-        "DEISMultistepScheduler",
-        "UniPCMultistepScheduler",
-        "SASolverScheduler",
-    ):
+    if name in IN_HISTORY:
         outputs = [change.clean if remembers_clean(name, config) else change.noise] * many
-        return {"model_outputs": outputs, "last_sample": [last_sample]}
-    if name in ("EDMDPMSolverMultistepScheduler", "CosineDPMSolverMultistepScheduler"):
-        return {"model_outputs": [change.clean] * many}
-    if name == "DPMSolverSinglestepScheduler":
-        outputs = [change.clean if remembers_clean(name, config) else change.noise] * many
+        if name != "DPMSolverSinglestepScheduler":
+            return {"model_outputs": outputs, "last_sample": [last_sample]}
         start = _level(facts, _cycle_start(index, facts))
         return {"model_outputs": outputs, "sample": [None if start is None else change.of_sample(start)]}
     if name in ("LMSDiscreteScheduler", "IPNDMScheduler"):
@@ -91,17 +81,6 @@ def _changes(index: int, facts: RunFacts, change: Change, memory: Mapping[str, A
     if name == "PNDMScheduler" and config.get("skip_prk_steps") is True:
         return {"ets": _pndm_history(index, facts, change), "cur_sample": [last_sample]}
     return {}
-
-
-def remembers_clean(scheduler: str, config: Mapping[str, Any]) -> bool:
-    """Whether the `model_outputs` of a multistep solver are clean estimates; else they are the noise."""
-    if scheduler == "UniPCMultistepScheduler":
-        return bool(config.get("predict_x0", True))
-    if scheduler == "SASolverScheduler":
-        return str(config.get("algorithm_type", "data_prediction")) == "data_prediction"
-    if scheduler == "DEISMultistepScheduler":
-        return False
-    return str(config.get("algorithm_type", "dpmsolver++")).endswith("++")
 
 
 def _cycle_start(index: int, facts: RunFacts) -> int:

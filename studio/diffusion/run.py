@@ -138,7 +138,8 @@ class Run:
         call.note_generators(arguments.get("generator"))
         step, moment = self._enter(scheduler, arguments)
         known = prediction(scheduler, step.level, step.timestep, arguments.get("per_token_timesteps"))
-        if self._early and known is not None and known.depends_on_output:
+        # without signal there may be no estimate for one step; without a formula there is none for any
+        if self._early and (known.depends_on_output if known is not None else step.signal != 0):
             self._ask_early(step, known, arguments)
         output = base_step(*bound.args, **bound.kwargs)
         result = output if isinstance(output, tuple) else output.to_tuple()
@@ -201,9 +202,16 @@ class Run:
             moment,
         )
 
-    def _ask_early(self, step: Step, known: Prediction, arguments: dict[str, Any]) -> None:
-        """Lets hooks change the clean estimate, and with it the model's output, before the solver uses it."""
+    def _ask_early(self, step: Step, known: Prediction | None, arguments: dict[str, Any]) -> None:
+        """Lets hooks change the clean estimate, and with it the model's output, before the solver uses it.
+
+        Where no formula is known they are asked too, with no estimate, so that those which need one can say so.
+        """
         model_output = arguments["model_output"]
+        if known is None:
+            for before in self._early:
+                before(step)
+            return
         clean = known.clean(step.x, model_output)
         step = replace(step, denoised=clean)
         for before in self._early:

@@ -48,31 +48,40 @@ def calibrate(
     gaps = differences(reverse, forward)
     p_value = sign_flip_test(gaps)
 
-    def result(verdict: str, **found: object) -> Calibration:
-        values = {"strengths": None, "tried": None, "after": None, "closed": None, **found}
-        return Calibration(
-            verdict=verdict,
-            p_value=p_value,
-            wavelet=meter.wavelet,
-            levels=meter.levels,
-            facts={**(facts or {}), "samples": len(search), "samples_of_the_check": len(check)},
-            **values,  # type: ignore[arg-type]
-        )
-
+    found = Calibration(
+        verdict=NOTHING,
+        strengths=None,
+        tried=None,
+        before=summary(gaps, reverse, forward),
+        after=None,
+        p_value=p_value,
+        closed=None,
+        wavelet=meter.wavelet,
+        levels=meter.levels,
+        facts={**(facts or {}), "samples": len(search), "samples_of_the_check": len(check)},
+    )
     if p_value >= SIGNIFICANT:
-        return result(NOTHING, before=summary(gaps, reverse, forward))
+        return found
     tried = _Search(meter, search, forward, weights_of(gaps, forward), tell).strengths(gaps)
+    return _checked(found, tried, meter, check, tell)
+
+
+def _checked(
+    found: Calibration, tried: Strengths, meter: Meter, samples: Sequence[int], tell: Callable[[str], None]
+) -> Calibration:
+    """What `found` becomes when `tried` are measured on samples that the search has not seen."""
     tell("new samples as they are")
-    reverse, clean = meter.reverse(check)
+    reverse, clean = meter.reverse(samples)
     tell("forward noise for the new samples")
-    forward = meter.forward(check, clean)
+    forward = meter.forward(samples, clean)
     tell("new samples, corrected")
-    corrected, _ = meter.reverse(check, [Correction(strengths=tried)])
+    corrected, _ = meter.reverse(samples, [Correction(strengths=tried)])
     before, after = differences(reverse, forward), differences(corrected, forward)
     closed = share_closed(before, after, weights_of(before, forward))
     confirmed = not tried.is_off and closed[0] > 0
-    return result(
-        CLOSES if confirmed else UNCONFIRMED,
+    return replace(
+        found,
+        verdict=CLOSES if confirmed else UNCONFIRMED,
         strengths=tried if confirmed else None,
         tried=tried,
         before=summary(before, reverse, forward),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from studio import strict_json
-from studio.errors import InvalidRequest
+from studio.errors import InvalidRequest, shown_value
 
 AFTER = "after step"  # the paper's: moves the sample that the solver returned
 BEFORE = "before step"  # moves the clean estimate that the solver is given
@@ -48,7 +48,9 @@ class Schedule:
     | `first`, `last` | 1 in the first or last `steps` steps of the request, otherwise 0 |
     | `points` | straight lines between `points` of (progress, weight), level beyond the outermost ones |
 
-    Progress is 0 at the first step of the request and 1 at the last. Raises InvalidRequest if a value cannot be used.
+    The noise level is `Step.noise_level`, on which all solvers of a model agree. Along a flow it is the paper's
+    sigma / sigma_max; elsewhere that falls faster, for which `points` can be drawn. Progress is 0 at the first step of
+    the request and 1 at the last. Raises InvalidRequest if a value cannot be used.
     """
 
     kind: str = "constant"
@@ -57,14 +59,14 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.kind not in KINDS:
-            _refuse(f"{_shown(self.kind)} is not a schedule. Choose one of {', '.join(KINDS)}.")
+            _refuse(f"{shown_value(self.kind)} is not a schedule. Choose one of {', '.join(KINDS)}.")
         if isinstance(self.steps, bool) or not isinstance(self.steps, int):
-            _refuse(f"A schedule's steps should be a whole number, not {_shown(self.steps)}.")
+            _refuse(f"A schedule's steps should be a whole number, not {shown_value(self.steps)}.")
         if self.kind in ("first", "last"):
             if not 1 <= self.steps <= STEPS_LIMIT:
-                _refuse(f"'{self.kind}' counts 1 to {STEPS_LIMIT} steps, not {_shown(self.steps)}.")
+                _refuse(f"'{self.kind}' counts 1 to {STEPS_LIMIT} steps, not {shown_value(self.steps)}.")
         elif self.steps:
-            _refuse(f"Only 'first' and 'last' count steps; '{self.kind}' takes none, not {_shown(self.steps)}.")
+            _refuse(f"Only 'first' and 'last' count steps; '{self.kind}' takes none, not {shown_value(self.steps)}.")
         object.__setattr__(self, "points", self._checked_points())
 
     @classmethod
@@ -110,7 +112,7 @@ class Schedule:
         fields = _object(values, "A schedule", required=("kind",), optional=("steps", "points"))
         points = fields.get("points", ())
         if not isinstance(points, (list, tuple)):
-            _refuse(f"A schedule's points should be a list, not {_shown(points)}.")
+            _refuse(f"A schedule's points should be a list, not {shown_value(points)}.")
         return cls(fields["kind"], steps=fields.get("steps", 0), points=tuple(points))  # type: ignore[arg-type]
 
     def _checked_points(self) -> tuple[tuple[float, float], ...]:
@@ -123,7 +125,7 @@ class Schedule:
         checked: list[tuple[float, float]] = []
         for point in self.points:
             if not isinstance(point, (list, tuple)) or len(point) != 2:
-                _refuse(f"A point of a schedule is (progress, weight), not {_shown(point)}.")
+                _refuse(f"A point of a schedule is (progress, weight), not {shown_value(point)}.")
             progress = _number(point[0], "The progress of a point", 0.0, 1.0)
             weight = _number(point[1], "The weight of a point", -STRENGTH_LIMIT, STRENGTH_LIMIT)
             if checked and progress <= checked[-1][0]:
@@ -169,17 +171,17 @@ class Strengths:
     def __post_init__(self) -> None:
         if type(self.formula) is not int or self.formula != FORMULA:
             _refuse(
-                f"These strengths are for version {_shown(self.formula)} of the correction; this studio has version "
-                f"{FORMULA}, where they would mean something else. Measure them again with `calibrate`."
+                f"These strengths are for version {shown_value(self.formula)} of the correction; this studio has "
+                f"version {FORMULA}, where they would mean something else. Measure them again with `calibrate`."
             )
         if not isinstance(self.variant, str) or self.variant not in VARIANTS:
-            _refuse(f"{_shown(self.variant)} is no variant of the correction. Choose {' or '.join(VARIANTS)}.")
+            _refuse(f"{shown_value(self.variant)} is no variant of the correction. Choose {' or '.join(VARIANTS)}.")
         check_levels(self.levels)
         check_wavelet(self.wavelet)
         bands = self.levels + 1
         for name, entries in (("strengths", self.values), ("schedules", self.schedules)):
             if not isinstance(entries, (list, tuple)):
-                _refuse(f"The {name} should be a list with one entry per band, not {_shown(entries)}.")
+                _refuse(f"The {name} should be a list with one entry per band, not {shown_value(entries)}.")
             if len(entries) != bands:
                 _refuse(
                     f"{self.levels} wavelet level{'s' * (self.levels > 1)} make {bands} bands, but there are "
@@ -274,7 +276,7 @@ class Strengths:
         fields = _object(values, "A correction", required=names)
         entries = fields["bands"]
         if not isinstance(entries, (list, tuple)):
-            _refuse(f"The bands of a correction should be a list, not {_shown(entries)}.")
+            _refuse(f"The bands of a correction should be a list, not {shown_value(entries)}.")
         if len(entries) > LEVELS[1] + 1:
             _refuse(f"A correction has at most {LEVELS[1] + 1} bands, not {len(entries)}.")
         bands = [_object(entry, "A band", required=("strength", "schedule")) for entry in entries]
@@ -301,13 +303,13 @@ def check_levels(levels: object) -> None:
     """Raises InvalidRequest if this is no number of wavelet levels."""
     low, high = LEVELS
     if isinstance(levels, bool) or not isinstance(levels, int) or not low <= levels <= high:
-        _refuse(f"Wavelet levels run from {low} to {high}, not {_shown(levels)}.")
+        _refuse(f"Wavelet levels run from {low} to {high}, not {shown_value(levels)}.")
 
 
 def check_wavelet(name: object) -> None:
     """Raises InvalidRequest, with names that are near, if this is no orthogonal wavelet of PyWavelets."""
     if not isinstance(name, str):
-        _refuse(f"A wavelet is named by text such as 'haar', not {_shown(name)}.")
+        _refuse(f"A wavelet is named by text such as 'haar', not {shown_value(name)}.")
     if name == "haar":  # the usual one; PyWavelets need not be loaded for it
         return
     orthogonal, others = _wavelets()
@@ -316,7 +318,7 @@ def check_wavelet(name: object) -> None:
     near = difflib.get_close_matches(name.lower(), orthogonal, n=3, cutoff=0.5) or ["haar", "db4", "sym8"]
     if name in others:
         _refuse(f"The wavelet '{name}' is not orthogonal, so its bands would not add up. Use 'haar', 'db4' or 'sym8'.")
-    _refuse(f"{_shown(name)} is not a wavelet that PyWavelets knows. Did you mean {_either(near)}?")
+    _refuse(f"{shown_value(name)} is not a wavelet that PyWavelets knows. Did you mean {_either(near)}?")
 
 
 @functools.cache
@@ -343,29 +345,21 @@ def _object(
 ) -> Mapping[str, object]:
     known = (*required, *optional)
     if not isinstance(values, Mapping):
-        _refuse(f"{name} should be an object with {', '.join(known)}, not {_shown(values)}.")
+        _refuse(f"{name} should be an object with {', '.join(known)}, not {shown_value(values)}.")
     for missing in (key for key in required if key not in values):
         _refuse(f"{name} needs '{missing}'. It has {', '.join(required)}.")
     for unknown in (key for key in values if key not in known):
-        _refuse(f"{name} has no field {_shown(unknown)}. It has {', '.join(known)}.")
+        _refuse(f"{name} has no field {shown_value(unknown)}. It has {', '.join(known)}.")
     return values
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        _refuse(f"{name} should be a number, not {_shown(value)}.")
+        _refuse(f"{name} should be a number, not {shown_value(value)}.")
     if not low <= value <= high:  # NaN is never between
-        _refuse(f"{name} runs from {low:g} to {high:g}, not {_shown(value)}.")
+        _refuse(f"{name} runs from {low:g} to {high:g}, not {shown_value(value)}.")
     return float(value)
 
 
 def _refuse(message: str) -> NoReturn:
     raise InvalidRequest(message, _FIELD)
-
-
-def _shown(value: object, limit: int = 40) -> str:
-    """A value as it can stand in one line of an error: short, and quoted if it is text."""
-    if isinstance(value, int) and value.bit_length() > 4 * limit:
-        return f"a number of {value.bit_length():,} bits"  # Python refuses to write out very long ones
-    text = repr(value if not isinstance(value, str) or len(value) <= limit else value[: limit - 1] + "…")
-    return text if len(text) <= limit + 2 else text[: limit - 1] + "…"

@@ -9,9 +9,9 @@ What a plane is beyond its border matters to every filter longer than Haar's. Tw
 - `periodization`: the plane repeats. There are as many coefficients as cells and an orthogonal wavelet keeps energy:
   the energies of all bands add up to the energy of the plane, if its sides can be halved that often (an odd side is
   halved as if its last cell stood there twice). For whatever is measured, shown, exchanged or held: `split_bands`,
-  `band_energy`, `band_images`.
+  `band_energy`.
 - `zero`: nothing is there. A few more coefficients, which are those of the plane in an endless emptiness, so the bands
-  add up to the plane again. For the correction (`approximations`, `add_bands`), whose authors publish it so.
+  add up to the plane again. For the correction, whose authors publish it so: `add_bands`, `add_blocks`, `projections`.
 
 The filters are applied tap by tap, not as a convolution: the convolutions of graphics cards round to ten bits unless
 told otherwise, and may add up in another order on another day, while a run that is resumed should not differ by a bit.
@@ -141,11 +141,6 @@ def band_energy(plane: Tensor, wavelet: str = "haar", levels: int = 1, axes: int
     space = tuple(range(-axes, 0))
     details = [detail.square().sum(space).sum(0) for detail in bands.details]
     return torch.stack([bands.low.square().sum(space), *details], dim=-1)
-
-
-def band_images(plane: Tensor, wavelet: str = "haar", levels: int = 1, axes: int = 2) -> Tensor:
-    """What every band looks like in space: (levels + 1, ...) of the shape of `plane`. They add up to it."""
-    return torch.stack(projections(plane, wavelet, levels, axes, PERIODIZATION)).to(plane.dtype)
 
 
 def projections(

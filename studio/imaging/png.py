@@ -96,12 +96,12 @@ def read_png_text(data: bytes) -> dict[str, str]:
     return texts
 
 
-def read_picture(data: bytes) -> Pixels:
+def read_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     """A stranger's PNG, JPEG, WebP or TIFF -> uint8 (H, W, 3), or (H, W, 4) if it has transparency.
 
     Upright (EXIF), in sRGB where it brings another colour profile, 16 bits rounded to 8, palettes and CMYK as
     RGB; of an animation the first frame. Raises UnreadablePicture for anything else, and for pictures beyond
-    the limits above.
+    the limits above or `max_pixels`.
     """
     if len(data) > MAX_FILE:
         raise UnreadablePicture(
@@ -109,7 +109,7 @@ def read_picture(data: bytes) -> Pixels:
         )
     try:
         with _opened(data) as picture:
-            _check_extent(*picture.size)
+            _check_extent(*picture.size, max_pixels)
             _check_tiles(picture)
             picture.load()
             upright = _turned(_as_rgb(picture), picture)
@@ -240,12 +240,12 @@ def _webp_extent(data: bytes) -> tuple[int, int]:
     raise UnreadablePicture("This WebP is broken or cut short.")
 
 
-def _check_extent(width: int, height: int) -> None:
+def _check_extent(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if width < 1 or height < 1:
         raise UnreadablePicture("This picture has no pixels.")
-    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > max_pixels:
         raise UnreadablePicture(
-            f"This picture is {width} × {height} pixels. At most {MAX_PIXELS // 10**6} million pixels and "
+            f"This picture is {width} × {height} pixels. At most {max_pixels // 10**6} million pixels and "
             f"{MAX_SIDE:,} a side are read."
         )
 

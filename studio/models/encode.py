@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from studio.diffusion.layout import Layout
+from studio.models.layouts import statistics
 
 
 @torch.inference_mode()
@@ -24,12 +25,9 @@ def encode(pipe: Any, pixels: Tensor, layout: Layout, like: Tensor) -> Tensor | 
     plane: Tensor = found.mode() if hasattr(found, "mode") and not isinstance(found, Tensor) else found
     if plane.ndim != 4:
         return None
-    if getattr(vae.config, "latents_mean", None) is not None:
-        mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1).to(plane)
-        std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1).to(plane)
-        if mean.shape[1] != plane.shape[1]:
-            return None
-        plane = (plane - mean) / std * vae.config.scaling_factor
-    else:
-        plane = (plane - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+    normal = statistics(vae.config, plane)
+    if normal is None:
+        return None
+    mean, std = normal
+    plane = (plane - mean) / std * vae.config.scaling_factor
     return layout.from_space(plane.to(device=like.device, dtype=like.dtype), like)

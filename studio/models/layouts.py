@@ -36,13 +36,22 @@ def decode(pipe: Any, latents: Tensor, width: int, height: int) -> Tensor | None
         return None
     if plane.shape[1] != getattr(vae.config, "latent_channels", plane.shape[1]):
         return None  # cells of another plane than the autoencoder's
-    if getattr(vae.config, "latents_mean", None) is not None:
-        mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1).to(plane)
-        std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1).to(plane)
-        if mean.shape[1] != plane.shape[1]:
-            return None
-        plane = plane * std / vae.config.scaling_factor + mean
-    else:
-        plane = plane / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
+    found = statistics(vae.config, plane)
+    if found is None:
+        return None
+    mean, std = found
+    plane = plane * std / vae.config.scaling_factor + mean
     pixels = vae.decode(plane.to(device=vae.device, dtype=vae.dtype), return_dict=False)[0]
     return pixels.float().cpu() if pixels.ndim == 4 else None
+
+
+def statistics(config: Any, plane: Tensor) -> tuple[Tensor | float, Tensor | float] | None:
+    """Mean and standard deviation, per channel or for all, of what an autoencoder makes: its latents (B, C, h, w) are
+    normalised by them, then scaled. None where they are those of other latents.
+    """
+    if getattr(config, "latents_mean", None) is None:
+        return getattr(config, "shift_factor", None) or 0.0, 1.0
+    if len(config.latents_mean) != plane.shape[1]:
+        return None
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std))
+    return mean.to(plane), std.to(plane)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 from studio import strict_json
@@ -19,6 +18,7 @@ from studio.diffusion.strengths import Strengths
 from studio.errors import InvalidRequest, StudioError
 from studio.models import catalogue, loading
 from studio.settings import default_data_folder
+from studio.whole_file import write_whole
 
 FILE = "correction.json"
 FORMAT = 1
@@ -35,7 +35,7 @@ def known(model: str, data: Path | None = None) -> tuple[Calibration, ...]:
     found: dict[tuple[str, int], Calibration] = {}
     for file in _places(model, weights, data):
         with contextlib.suppress(OSError, InvalidRequest):
-            for calibration in read_calibrations(file.read_bytes()):
+            for calibration in read_calibrations(_start_of(file)):
                 if calibration.facts.get("weights") == weights:
                     found.setdefault((calibration.solver, calibration.num_inference_steps), calibration)
     return tuple(found.values())
@@ -63,7 +63,7 @@ def keep(calibration: Calibration, model: str, data: Path | None = None) -> Path
     file = _own(weights, data)
     others: list[Calibration] = []
     with contextlib.suppress(OSError, InvalidRequest):
-        others = [c for c in read_calibrations(file.read_bytes()) if _key(c) != _key(calibration)]
+        others = [c for c in read_calibrations(_start_of(file)) if _key(c) != _key(calibration)]
     values = {"format": FORMAT, "calibrations": [c.to_dict() for c in [*others, calibration]]}
     write_text(file, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     return file
@@ -87,9 +87,7 @@ def read_strengths(file: Path) -> Strengths | None:
     nothing to correct. Raises StudioError if it is neither.
     """
     try:
-        if file.stat().st_size > JSON_LIMIT:
-            raise InvalidRequest(f"more than {JSON_LIMIT:,} bytes")
-        values = read_object(file.read_bytes(), "JSON object")
+        values = read_object(_start_of(file), "JSON object")
         if "verdict" in values:
             return Calibration.from_dict(values).strengths
         return Strengths.from_dict(values)
@@ -101,15 +99,13 @@ def read_strengths(file: Path) -> Strengths | None:
 
 def write_text(file: Path, text: str) -> None:
     """Writes a file whole or not at all. Raises StudioError if that fails."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
-    except OSError as problem:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise StudioError(f"{file} cannot be written: {problem.strerror or problem}.") from problem
+    write_whole(file, text.encode())
+
+
+def _start_of(file: Path) -> bytes:
+    """The bytes of a file, as far as it may be read: one more than the limit is enough to be refused for it."""
+    with file.open("rb") as opened:
+        return opened.read(JSON_LIMIT + 1)
 
 
 def _places(model: str, weights: str, data: Path | None) -> list[Path]:

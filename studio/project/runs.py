@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from studio import strict_json
 from studio.errors import StudioError
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 
 RUN_BUDGET = 4 * 1024**3  # bytes of latents per owner
 FACTS_LIMIT = 8 * 1024**2  # bytes of JSON about one run
+STRIP_LIMIT = 64 * 1024**2  # bytes of the small previews of one run
+STEP_LIMIT = 20_000  # as in a recording's file
 FORMAT = 1
 
 _ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # the id of a picture
+_HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
 _FACTS, _STRIP, _LATENTS = ".json", ".strip.png", ".safetensors"
 
 
@@ -121,11 +125,10 @@ class RunStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
                 pass
-            for partial in self._folder.glob("*/.*.part"):
-                partial.unlink(missing_ok=True)
-            for orphan in (*self._folder.glob(f"*/*{_LATENTS}"), *self._folder.glob(f"*/*{_STRIP}")):
-                if not (orphan.parent / f"{orphan.name.partition('.')[0]}{_FACTS}").exists():
-                    orphan.unlink(missing_ok=True)
+            for home in self._folder.iterdir():
+                # somebody's own folder may be called "runs" too: what does not bear our names is never touched
+                if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+                    _sweep(home)
         except OSError as problem:
             raise StudioError(
                 f"Runs cannot be kept in {self._folder}: {problem.strerror or problem}. "
@@ -136,6 +139,7 @@ class RunStore:
         """Keeps a run under the id of its picture. Raises StudioError if the disk does not take it."""
         if not _ID.fullmatch(run.id):
             raise ValueError(f"{run.id!r} is not the id of a picture.")
+        facts = json.dumps(_to_json(run), ensure_ascii=False, allow_nan=False).encode()
         home = self._home(owner)
         try:
             home.mkdir(parents=True, exist_ok=True)
@@ -145,7 +149,6 @@ class RunStore:
                 save_recording(recording, home / f"{run.id}{_LATENTS}")  # whole or absent, too
             if strip is not None:
                 _whole(home / f"{run.id}{_STRIP}", lambda partial: partial.write_bytes(strip))
-            facts = json.dumps(_to_json(run), ensure_ascii=False).encode()
             _whole(home / f"{run.id}{_FACTS}", lambda partial: partial.write_bytes(facts))
         except OSError as problem:
             for suffix in (_LATENTS, _STRIP, _FACTS):
@@ -177,20 +180,22 @@ class RunStore:
 
     def lineage(self, owner: str, run: KeptRun) -> list[KeptRun]:
         """The run and those whose steps it shares, itself first. Ends early where one is not there any more."""
-        line = [run]
+        line, seen = [run], {run.id}
         while line[-1].parent is not None and line[-1].branch_at:
             found = self.get(owner, line[-1].parent or "")
-            if found is None or found in line:
+            if found is None or found.id in seen:
                 break
             line.append(found)
+            seen.add(found.id)
         return line
 
     def strip(self, owner: str, run_id: str) -> bytes | None:
         """The PNG of the small previews, or None."""
         if self.get(owner, run_id) is None:
             return None
+        path = self._home(owner) / f"{run_id}{_STRIP}"
         try:
-            return (self._home(owner) / f"{run_id}{_STRIP}").read_bytes()
+            return path.read_bytes() if _is_ours(path, STRIP_LIMIT) else None
         except OSError:
             return None
 
@@ -199,7 +204,38 @@ class RunStore:
         if self.get(owner, run_id) is None:
             return None
         path = self._home(owner) / f"{run_id}{_LATENTS}"
-        return path if path.is_file() else None
+        return path if _is_ours(path) else None
+
+    def opened(self, owner: str, run_id: str) -> BinaryIO | None:
+        """The run's own recording, open for reading: it can be read to its end even if it is given up meanwhile."""
+        path = self.latents(owner, run_id)
+        try:
+            return path.open("rb") if path is not None else None
+        except OSError:
+            return None
+
+    def openable(self, owner: str) -> frozenset[str]:
+        """The ids of all runs of which `has_latents` is true, found in one go."""
+        with self._lock:
+            runs = dict(self._runs(owner))
+        held = {path.name.partition(".")[0] for path in _ours(self._home(owner), _LATENTS)}
+        known: dict[str, bool] = {}
+        for run in runs.values():
+            walked: list[str] = []
+            here: KeptRun | None = run
+            whole = True
+            while here is not None and here.id not in known:
+                walked.append(here.id)
+                known[here.id] = False  # until the end of its line is known
+                if here.id not in held:
+                    whole = False
+                    break
+                if not here.branch_at:
+                    break
+                here = runs.get(here.parent or "")
+                whole = here is not None and known.get(here.id, True)
+            known.update(dict.fromkeys(walked, whole) if walked else {})
+        return frozenset(run_id for run_id, whole in known.items() if whole)
 
     def has_latents(self, owner: str, run: KeptRun) -> bool:
         """Whether every step of the run can still be opened, those that it shares included."""
@@ -213,7 +249,13 @@ class RunStore:
         path = self.latents(owner, run_id)
         if path is None:
             raise LatentsGone("The pixels of these steps were let go to make room. Run the picture again from here.")
-        return load_recording(path)
+        try:
+            return load_recording(path)
+        except StudioError:
+            if path.exists():
+                raise
+            # between the look and the reading, a newer run took its room
+            raise LatentsGone("The pixels of these steps were just let go to make room.") from None
 
     def size(self, owner: str, run_id: str) -> int:
         """Bytes on disk of the run's own files."""
@@ -238,6 +280,8 @@ class RunStore:
                     run = _read(path) if _ID.fullmatch(path.stem) else None
                     if run is not None:
                         known[run.id] = run
+            for run_id in _going_round(known):  # a line that bites its tail has no first step
+                del known[run_id]
             self._known[owner] = known
         return known
 
@@ -245,7 +289,7 @@ class RunStore:
         """Deletes the oldest latents until the rest fits. The run just made keeps its own in any case."""
         with self._lock:
             held: list[tuple[Path, int]] = []
-            for path in sorted(self._home(owner).glob(f"*{_LATENTS}")):
+            for path in sorted(_ours(self._home(owner), _LATENTS)):
                 with contextlib.suppress(OSError):
                     held.append((path, path.stat().st_size))
             total = sum(size for _, size in held)
@@ -255,6 +299,50 @@ class RunStore:
                 with contextlib.suppress(OSError):
                     path.unlink()
                     total -= size
+
+
+def _sweep(home: Path) -> None:
+    """Deletes what a killed process left of runs in an owner's folder: half a file, or files without their facts."""
+    for path in home.iterdir():
+        run_id = path.name.removeprefix(".").partition(".")[0]
+        if not _ID.fullmatch(run_id):
+            continue
+        partial = path.name.startswith(".") and path.suffix == ".part"
+        orphan = (
+            path.name in (f"{run_id}{_LATENTS}", f"{run_id}{_STRIP}") and not (home / f"{run_id}{_FACTS}").exists()
+        )
+        if partial or orphan:
+            path.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path, limit: int | None = None) -> bool:
+    """Whether this is a plain file, of at most `limit` bytes. A link may lead anywhere, and a pipe never ends."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and (limit is None or found.st_size <= limit)
+
+
+def _ours(home: Path, suffix: str) -> Iterator[Path]:
+    """The files of an owner's runs that end in `suffix`."""
+    with contextlib.suppress(OSError):
+        for path in home.glob(f"*{suffix}"):
+            if _ID.fullmatch(path.name.removesuffix(suffix)) and _is_ours(path):
+                yield path
+
+
+def _going_round(runs: Mapping[str, KeptRun]) -> set[str]:
+    """The runs whose parents lead back to one that was passed already."""
+    known: dict[str, bool] = {}
+    for run_id in runs:
+        walked: dict[str, None] = {}
+        here = run_id
+        while here in runs and here not in known and here not in walked:
+            walked[here] = None
+            here = runs[here].parent or ""
+        known.update(dict.fromkeys(walked, known.get(here, False) or here in walked))
+    return {run_id for run_id, round_ in known.items() if round_}
 
 
 def _whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -278,10 +366,14 @@ def _to_json(run: KeptRun) -> dict[str, Any]:
 def _read(path: Path) -> KeptRun | None:
     """The run that a file of facts tells of; None for what this studio did not write."""
     try:
+        if not _is_ours(path, FACTS_LIMIT):
+            return None
         value = strict_json.loads(path.read_bytes(), max_bytes=FACTS_LIMIT, max_depth=9)
         if not isinstance(value, dict) or value.pop("format", None) != FORMAT or value.get("id") != path.stem:
             return None
-        return _run_of(value)
+        run = _run_of(value)
+        _check(run)
+        return run
     except (OSError, ValueError, TypeError, KeyError, StudioError):
         return None
 
@@ -308,3 +400,39 @@ def _bands(value: Mapping[str, Any] | None) -> Any:
         return None
     rows = {name: tuple(tuple(float(v) for v in row) for row in value[name]) for name in ("energy", "change")}
     return BandNumbers(**rows)
+
+
+def _check(run: KeptRun) -> None:
+    """Raises ValueError unless every number is one and they fit together: the file may be a stranger's."""
+    count, at, strip, measured = len(run.steps), run.branch_at, run.strip, run.measured
+    sides = (run.channels, run.latent_height, run.latent_width)
+    sound = [
+        1 <= count <= STEP_LIMIT,
+        _are_whole(run.made_at, run.count, run.order, *sides) and run.order >= 1,
+        run.stopped_at is None or _are_whole(run.stopped_at),
+        run.seconds is None or _are_numbers(run.seconds),
+        isinstance(run.label, str) and len(run.label) <= 200 and run.label.isprintable(),
+        all(_are_numbers(s.timestep, s.noise_level, 0 if s.sigma is None else s.sigma) for s in run.steps),
+        (run.parent is None) == (at is None) == (run.root is None),
+        at is None or (_are_whole(at) and at <= count),
+        all(i is None or (isinstance(i, str) and _ID.fullmatch(i)) for i in (run.parent, run.root)),
+    ]
+    if strip is not None:
+        sound.append(_are_whole(strip.columns, strip.rows, strip.tile_width, strip.tile_height))
+        sound.append(all(sound) and strip.columns * strip.rows >= count and strip.columns >= 1)
+        sound.append(all(sound) and 1 <= strip.tile_width <= 4096 and 1 <= strip.tile_height <= 4096)
+    if measured is not None:
+        sound.append(isinstance(measured.wavelet, str) and measured.look in ("fast", "full"))
+        for found in (measured.picture, measured.latent):
+            for rows in (found.energy, found.change) if found is not None else ():
+                sound.append(len(rows) == count and {len(row) for row in rows} == {measured.levels + 1})
+    if not all(sound):
+        raise ValueError(f"The facts of run {run.id} do not fit together.")
+
+
+def _are_whole(*values: object) -> bool:
+    return all(type(value) is int and 0 <= value < 2**53 for value in values)
+
+
+def _are_numbers(*values: object) -> bool:
+    return all(type(value) in (int, float) for value in values)

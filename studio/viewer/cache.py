@@ -55,8 +55,10 @@ class ByteCache:
         if size > self._budget:
             return
         with self._lock:
+            # made twice where the first try failed or was given up at once: counted once
+            _, before = self._held.pop(key, (None, 0))
             self._held[key] = (value, size)
-            self._bytes += size
+            self._bytes += size - before
             while self._bytes > self._budget:
                 _, (_, freed) = self._held.popitem(last=False)
                 self._bytes -= freed

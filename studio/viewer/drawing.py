@@ -110,9 +110,14 @@ def contact_sheet(tiles: Sequence[Pixels], labels: Sequence[str], columns: int) 
     return file.getvalue()
 
 
+def hundredths(fps: float) -> int:
+    """How long a picture of a GIF is shown, in hundredths of a second. Browsers slow down what is below two."""
+    return max(round(100 / fps), 2)
+
+
 def animation(frames: Sequence[Pixels], fps: float, hold: float = 1.5) -> bytes:
     """A looping GIF of frames (H, W, 3); the last one is held for `hold` seconds more."""
-    each = max(round(1000 / fps / 10) * 10, 20)  # GIF counts in hundredths; browsers slow down what is below 20 ms
+    each = hundredths(fps) * 10
     durations = [each] * len(frames)
     durations[-1] += round(hold * 100) * 10
     # one palette for all of them, so that nothing flickers

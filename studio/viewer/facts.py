@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from studio.engine import CannotShow
@@ -17,7 +17,8 @@ from studio.viewer.source import DEFAULT_LEVELS, DEFAULT_WAVELET, LOOKS, Source,
 
 def lines_of(source: Source, owner: str, limit: int = 60) -> list[dict[str, Any]]:
     """The owner's runs, newest first, a line each."""
-    return [_line(source, owner, run) for run in source.runs.newest(owner, limit)]
+    openable = source.runs.openable(owner)
+    return [_line(source, owner, run, openable) for run in source.runs.newest(owner, limit)]
 
 
 def facts_of(
@@ -64,8 +65,9 @@ def facts_of(
     spaces = {"picture": picture, "latent": latent}
     pixel_count = run.request.width * run.request.height * 3
     latent_count = run.channels * run.latent_height * run.latent_width
+    openable = source.runs.openable(owner)
     return {
-        **_line(source, owner, run),
+        **_line(source, owner, run, openable),
         "wavelet": wavelet,
         "levels": levels,
         "look": used,
@@ -93,7 +95,7 @@ def facts_of(
         "gap": gap_beside(run.request, [step.noise_level for step in run.steps], source.data),
         "effect": _effect(source, owner, run, wavelet, levels, used, picture),
         "strengths": run.request.to_dict().get("correction"),
-        "tree": [_leaf(source, owner, relative) for relative in source.runs.family(owner, run)],
+        "tree": [_leaf(relative, openable) for relative in source.runs.family(owner, run)],
         "strip": _strip_facts(run),
         "lockable": _lockable(run),
     }
@@ -126,9 +128,9 @@ def _effect(
     return {"parent": parent.id, "percent": percent}
 
 
-def _line(source: Source, owner: str, run: KeptRun) -> dict[str, Any]:
+def _line(source: Source, owner: str, run: KeptRun, openable: Collection[str]) -> dict[str, Any]:
     return {
-        **_leaf(source, owner, run),
+        **_leaf(run, openable),
         "picture": f"/studio/pictures/{run.id}.png",
         "request": run.request.to_dict(),
         "width": run.request.width,
@@ -139,7 +141,7 @@ def _line(source: Source, owner: str, run: KeptRun) -> dict[str, Any]:
     }
 
 
-def _leaf(source: Source, owner: str, run: KeptRun) -> dict[str, Any]:
+def _leaf(run: KeptRun, openable: Collection[str]) -> dict[str, Any]:
     return {
         "id": run.id,
         "parent": run.parent,
@@ -150,7 +152,7 @@ def _leaf(source: Source, owner: str, run: KeptRun) -> dict[str, Any]:
         "recorded": len(run.steps),
         "count": run.count,
         "stopped_at": run.stopped_at,
-        "latents": source.runs.has_latents(owner, run),
+        "latents": run.id in openable,
     }
 
 

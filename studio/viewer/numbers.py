@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.errors import StudioError
 from studio.project.runs import BandNumbers
 
 WAVELETS = ("haar", "db2", "db4", "sym4", "sym8", "coif2")  # orthogonal: energies of bands add up
@@ -49,14 +50,20 @@ def bands_of(levels: int) -> tuple[Band, ...]:
 
 
 def measure(planes: Iterable[Plane], wavelet: str, levels: int) -> BandNumbers:
-    """Energy and change of every band, over the clean estimates (C, H, W) of a run in order."""
+    """Energy and change of every band, over the clean estimates (C, H, W) of a run in order.
+
+    Raises StudioError where they are beyond all numbers: strengths beyond reason can drive latents there.
+    """
     from studio.diffusion.wavelets import band_energies
 
     energy, change = [], []
     before: Plane | None = None
     for plane in planes:
-        here = band_energies(plane, wavelet, levels)
-        moved = here if before is None else band_energies(plane - before, wavelet, levels)
+        with np.errstate(over="ignore", invalid="ignore"):
+            here = band_energies(plane, wavelet, levels)
+            moved = here if before is None else band_energies(plane - before, wavelet, levels)
+        if not (np.isfinite(here).all() and np.isfinite(moved).all()):
+            raise StudioError("The steps of this run hold values that are too large to be measured.")
         energy.append(tuple(float(v) for v in here))
         change.append(tuple(float(v) for v in moved))
         before = plane

@@ -6,7 +6,9 @@ by the model's decoder. The steps that a branch shares are those of the run that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,23 @@ QUICK = 1.0  # seconds for decoding a whole run, up to which the decoder is used
 DEFAULT_WAVELET, DEFAULT_LEVELS = "db2", 4
 LOOKS = ("auto", "fast", "full")
 SIZES = (16, 2048)  # px
+
+
+_WANTED: ContextVar[Callable[[], bool]] = ContextVar("wanted", default=lambda: True)
+
+
+class NotWanted(StudioError):
+    """Whoever asked for this has left."""
+
+
+@contextlib.contextmanager
+def only_while_wanted(wanted: Callable[[], bool]) -> Iterator[None]:
+    """Inside, what takes long asks `wanted` between two steps of a run, and ends with NotWanted if it says no."""
+    token = _WANTED.set(wanted)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
 
 
 class NotThere(StudioError):
@@ -74,30 +93,34 @@ class Source:
 
     def frames(self, owner: str, run: KeptRun) -> list[Frame]:
         """The run's steps, those that it shares first. Raises LatentsGone."""
+        line = self.runs.lineage(owner, run)
+        if line[-1].branch_at:
+            raise LatentsGone("The run that this one came from is not there any more.")
+        frames: list[Frame] = []
+        for each in reversed(line):
+            frames = [*frames[: each.branch_at or 0], *self._own(owner, each)]
+        return frames
+
+    def _own(self, owner: str, run: KeptRun) -> list[Frame]:
+        """The steps that the run made itself. Cached alone: what a branch shares is held and counted once."""
 
         def make() -> list[Frame]:
             own = [frame_of(step) for step in whole_steps(self.runs.recording(owner, run.id))]
-            if run.parent is None or not run.branch_at:
-                return own
-            parent = self.runs.get(owner, run.parent)
-            if parent is None:
-                raise LatentsGone("The run that this one came from is not there any more.")
-            return [*self.frames(owner, parent)[: run.branch_at], *own]
+            shape = (run.channels, run.latent_height, run.latent_width)
+            if len(own) + (run.branch_at or 0) != len(run.steps) or any(f.latents.shape != shape for f in own):
+                raise StudioError("The recorded steps of this run are not those that it tells of. Paint it again.")
+            return own
 
-        def size(frames: list[Frame]) -> int:
-            own = frames[run.branch_at or 0 :]
-            return sum(frame.nbytes for frame in own)
-
-        return self.cache.get(("frames", owner, run.id), make, size)
+        return self.cache.get(("frames", owner, run.id), make, lambda own: sum(frame.nbytes for frame in own))
 
     def holder(self, owner: str, run: KeptRun, index: int) -> KeptRun:
         """The run that made step `index` of `run`: itself, or the one that it shares the step with."""
-        while run.branch_at is not None and index < run.branch_at and run.parent is not None:
-            run = self.run(owner, run.parent)
-        return run
+        return next((r for r in self.runs.lineage(owner, run) if index >= (r.branch_at or 0)), run)
 
     def plane(self, owner: str, run: KeptRun, index: int, look: str) -> Plane:
-        """The clean estimate of a step as float pixels (3, H, W) in [-1, 1]."""
+        """The clean estimate of a step as float pixels (3, H, W) in [-1, 1]. Raises NotWanted."""
+        if not _WANTED.get()():
+            raise NotWanted("Nobody waits for this any more.")
         frame = self.frames(owner, run)[index]
         run = self.holder(owner, run, index)
         if look == "fast":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from studio.engine import CannotShow
-from studio.errors import InvalidRequest
+from studio.errors import InvalidRequest, UnreadablePicture
 from studio.imaging.geometry import Extent
+from studio.imaging.png import read_picture
 from studio.project.runs import KeptRun
 from studio.viewer import drawing, numbers
 from studio.viewer.keeping import STRIP_SIDE
@@ -32,6 +32,8 @@ from studio.viewer.source import (
 THUMBNAIL_SIDE = 160  # px
 FPS = (1.0, 30.0)
 ANIMATION_SIDE = 512  # px
+ANIMATION_PIXELS = 64_000_000  # of all its pictures together: 240 at 512 px, 15 at 2,048 px
+_ENTRY = 1024  # bytes that a cached file takes beside its own
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ class Viewer(Source):
             for run, k in ((one, index), (two, other))
         ]
         apart = pixels[0] - pixels[1]
+        gain = round(gain, 1)  # finer ones look the same, and each would be kept
         key = ("difference", owner, one.id, two.id, index, other, gain, look)
         return self._png(key, lambda: drawing.signed(apart, 255 / gain)), float(np.abs(apart).mean())
 
@@ -170,7 +173,7 @@ class Viewer(Source):
         run = self.run(owner, run_id)
 
         def make() -> bytes:
-            tiles = [drawing.fitted(pixels, STRIP_SIDE) for pixels in self._all_pixels(owner, run)]
+            tiles = self._all_pixels(owner, run, STRIP_SIDE)
             labels = [str(number) for number in range(1, len(tiles) + 1)]
             return drawing.contact_sheet(tiles, labels, drawing.sheet_columns(len(tiles)))
 
@@ -183,11 +186,21 @@ class Viewer(Source):
         if not (math.isfinite(fps) and FPS[0] <= fps <= FPS[1]):
             raise InvalidRequest(f"An animation has {FPS[0]:g} to {FPS[1]:g} pictures a second, not {fps:g}.", "fps")
 
-        def make() -> bytes:
-            frames = [drawing.fitted(pixels, size) for pixels in self._all_pixels(owner, run)]
-            return drawing.animation(frames, fps)
+        extent = Extent(run.request.width, run.request.height).fitted(size)
+        pixels = extent.width * extent.height * len(run.steps)
+        if pixels > ANIMATION_PIXELS:
+            most = int(max(extent.width, extent.height) * math.sqrt(ANIMATION_PIXELS / pixels)) - 1
+            raise InvalidRequest(
+                f"{len(run.steps)} pictures of {extent.width} × {extent.height} pixels are too much for one "
+                f"animation. Choose a size of at most {most}.",
+                "size",
+            )
+        fps = 100 / drawing.hundredths(fps)  # what a GIF can say: finer ones would be the same file again
 
-        return self.cache.get(("animation", owner, run.id, size, fps), make, len)
+        def make() -> bytes:
+            return drawing.animation(self._all_pixels(owner, run, size), fps)
+
+        return self.cache.get(("animation", owner, run.id, extent, fps), make, len)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -235,10 +248,13 @@ class Viewer(Source):
             tiles.append(drawing.coloured(drawing.enlarged(grey, wish.size)))
         return tiles
 
-    def _all_pixels(self, owner: str, run: KeptRun) -> list[drawing.Pixels]:
+    def _all_pixels(self, owner: str, run: KeptRun, longest: int) -> list[drawing.Pixels]:
+        """Every step, each made smaller before the next is looked at: all of them at full size may be gigabytes."""
         frames = self.frames(owner, run)
         look = self.usual_look(owner, run, frames)
-        return [drawing.pixels_of(self.plane(owner, run, k, look)) for k in range(len(frames))]
+        return [
+            drawing.fitted(drawing.pixels_of(self.plane(owner, run, k, look)), longest) for k in range(len(frames))
+        ]
 
     def _last_tile(self, owner: str, run: KeptRun) -> drawing.Pixels:
         if run.strip is None:
@@ -246,9 +262,13 @@ class Viewer(Source):
         index = len(run.steps) - 1
         left = index % run.strip.columns * run.strip.tile_width
         top = index // run.strip.columns * run.strip.tile_height
-        with Image.open(io.BytesIO(self.strip(owner, run.id)), formats=["PNG"]) as sprite:
-            tile = sprite.convert("RGB").crop((left, top, left + run.strip.tile_width, top + run.strip.tile_height))
+        box = left, top, left + run.strip.tile_width, top + run.strip.tile_height
+        try:
+            sprite = Image.fromarray(read_picture(self.strip(owner, run.id))[..., :3])
+        except UnreadablePicture as problem:
+            raise NotThere("The small picture of this run is damaged.") from problem
+        tile = sprite.crop(box)
         return drawing.fitted(np.asarray(tile, dtype=np.uint8), THUMBNAIL_SIDE)
 
     def _png(self, key: tuple[object, ...], make: Callable[[], drawing.Pixels]) -> bytes:
-        return self.cache.get(("png", *key), lambda: drawing.quick_png(make()), len)
+        return self.cache.get(("png", *key), lambda: drawing.quick_png(make()), lambda png: len(png) + _ENTRY)

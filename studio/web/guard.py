@@ -33,7 +33,7 @@ VISITOR_COOKIE = "wavebrush_visitor"
 BODY_LIMIT = 1024 * 1024  # bytes, where `body_limits` says nothing else
 BODY_LIMITS = {
     "/studio/import": 64 * 1024 * 1024,
-    "/studio/uploads": 64 * 1024 * 1024,
+    "/studio/uploads": 24 * 1024 * 1024,
     "/studio/login": 4096,
     "/studio/jobs": 128 * 1024,
     "/studio/runs": 128 * 1024,

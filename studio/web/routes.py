@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,6 +27,7 @@ from studio.requests import JSON_DEPTH, JSON_LIMIT, PROMPT_LIMIT, TextToImage, b
 
 LOCAL_OWNER = "local"  # without a login, everybody who reaches this computer is one person
 EVENT_INTERVAL = 0.05  # seconds between two events of a stream, at the least
+STREAMS = 32  # that one owner may follow at a time; a browser opens six
 KEEP_ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
 
 _ASSET_NAME = re.compile(r"(?:examples/)?[a-z0-9][a-z0-9_-]*\.(?:js|css|svg|png|webp|json)")
@@ -42,6 +44,7 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
     """The routes of one studio."""
     router = APIRouter(prefix="/studio", include_in_schema=False)
     waiting = anyio.CapacityLimiter(128)  # threads in which event streams wait
+    followed: Counter[str] = Counter()  # streams of each owner
 
     @router.get("/session")
     def session(request: Request) -> JSONResponse:
@@ -77,8 +80,20 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
         first = jobs.snapshot(job_id, owner)
         if first is None:
             return _found(None)
+        if followed[owner] >= STREAMS:
+            return _json(
+                {"error": f"You follow {STREAMS} pictures already. Close some of the pages.", "field": None}, 429
+            )
 
         async def stream() -> AsyncIterator[str]:
+            followed[owner] += 1
+            try:
+                async for event in changes():
+                    yield event
+            finally:
+                followed[owner] -= 1
+
+        async def changes() -> AsyncIterator[str]:
             snapshot: dict[str, Any] | None = first
             told = -1
             while snapshot is not None:
@@ -118,6 +133,7 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
         picture_id = name.removesuffix(".png")
         png = store.png(owner_of(request), picture_id)
         response = _png(png, "private, max-age=31536000, immutable")
+        response.headers["Vary"] = "Cookie"  # whoever signs in next on this browser is not shown it
         if png is not None and download:
             response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(png)}"'
         return response
@@ -125,7 +141,8 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
     @router.post("/import")
     async def import_png(request: Request) -> JSONResponse:
         try:
-            found, stopped_at = request_in(await request.body())
+            # in a thread: the checksums of the largest file take a while
+            found, stopped_at = await anyio.to_thread.run_sync(request_in, await request.body())
         except StudioError as problem:
             return _json({"error": str(problem)}, status=422)
         return _json({"request": found.to_dict(), "stopped_at": stopped_at})

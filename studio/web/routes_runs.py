@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from studio import strict_json
 from studio.engine import CannotShow, Engine
@@ -28,20 +27,43 @@ from studio.viewer.calibrated import strengths_to_start_from
 from studio.viewer.facts import facts_of, lines_of
 from studio.viewer.source import NotThere
 from studio.viewer.viewer import BandWish, Viewer
-from studio.web.routes import owner_of
+from studio.web.routes import LOCAL_OWNER, owner_of
+from studio.web.turns import Turns
 
 BRANCH_LIMIT = 2 * JSON_LIMIT  # bytes
-CACHED = "private, max-age=3600"  # the whole address says what a picture shows
+CACHED = {  # the whole address says what a picture shows, and to whom is in the cookie
+    "Cache-Control": "private, max-age=3600",
+    "Vary": "Cookie",
+}
+WAITING = 64  # requests of one owner that may wait to be computed; a browser opens six at a time
+ALONE, SHARE = 4, 2  # requests of one owner that are computed at once: alone here, and beside other people
+LEFT = 499  # the status, seen by nobody, for a caller who has left
+_CHUNK = 1024 * 1024  # bytes of a file that are sent at a time
 
 
 def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Uploads) -> APIRouter:
     """The routes of one studio's runs."""
     router = APIRouter(prefix="/studio", include_in_schema=False)
-    heavy = anyio.CapacityLimiter(4)  # requests that compute pictures; the others are answered meanwhile
+    # what computes pixels, what only looks things up, and what a person hands over do not wait for each other
+    heavy, quick, taking = Turns(4, WAITING), Turns(8, WAITING), Turns(3, 2)
 
-    async def shown(work: Callable[[], Response]) -> Response:
+    def share_of(owner: str) -> int:
+        return ALONE if owner == LOCAL_OWNER else SHARE
+
+    async def shown(request: Request, work: Callable[[], Response], turns: Turns = heavy) -> Response:
+        owner = owner_of(request)
         try:
-            return await anyio.to_thread.run_sync(work, limiter=heavy)
+            with turns.place(owner, share_of(owner)) as lane:
+                return await turns.run(lane, request, work) or Response(status_code=LEFT)
+        except StudioError as problem:
+            return refusal(problem)
+
+    async def taken(request: Request, work: Callable[[bytes], Response]) -> Response:
+        owner = owner_of(request)
+        try:
+            with taking.place(owner, share_of(owner)) as lane:
+                body = await request.body()  # only now, so that few of them are in memory at once
+                return await taking.run(lane, request, lambda: work(body)) or Response(status_code=LEFT)
         except StudioError as problem:
             return refusal(problem)
 
@@ -49,13 +71,16 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
     async def runs(request: Request) -> Response:
         wish = _Query(request)
         return await shown(
-            lambda: _json({"runs": lines_of(viewer, owner_of(request), min(max(wish.whole("limit", 60), 1), 500))})
+            request,
+            lambda: _json({"runs": lines_of(viewer, owner_of(request), min(max(wish.whole("limit", 60), 1), 500))}),
+            quick,
         )
 
     @router.get("/runs/{run_id}")
     async def facts(request: Request, run_id: str) -> Response:
         wish = _Query(request)
         return await shown(
+            request,
             lambda: _json(
                 facts_of(
                     viewer,
@@ -65,16 +90,16 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
                     wish.whole("levels", 4),
                     wish.text("look", "auto"),
                 )
-            )
+            ),
         )
 
     @router.get("/runs/{run_id}/strip.png")
     async def strip(request: Request, run_id: str) -> Response:
-        return await shown(lambda: _png(viewer.strip(owner_of(request), run_id)))
+        return await shown(request, lambda: _png(viewer.strip(owner_of(request), run_id)), quick)
 
     @router.get("/runs/{run_id}/thumbnail.png")
     async def thumbnail(request: Request, run_id: str) -> Response:
-        return await shown(lambda: _png(viewer.thumbnail(owner_of(request), run_id)))
+        return await shown(request, lambda: _png(viewer.thumbnail(owner_of(request), run_id)), quick)
 
     @router.get("/runs/{run_id}/steps/{step}.png")
     async def step_png(request: Request, run_id: str, step: str) -> Response:
@@ -85,7 +110,7 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
             look = wish.text("look", "fast" if show == "noisy" else "full")
             return _png(viewer.step(owner_of(request), run_id, _index(step), look, show, wish.whole_or_none("size")))
 
-        return await shown(work)
+        return await shown(request, work)
 
     @router.get("/runs/{run_id}/steps/{step}/bands.png")
     async def bands_png(request: Request, run_id: str, step: str) -> Response:
@@ -110,7 +135,7 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
             )
             return _png(png, {"X-Tile-Width": str(width), "X-Tile-Height": str(height)})
 
-        return await shown(work)
+        return await shown(request, work)
 
     @router.get("/runs/{run_id}/difference/{other_id}/{step}.png")
     async def difference(request: Request, run_id: str, other_id: str, step: str) -> Response:
@@ -129,12 +154,13 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
             )
             return _png(png, {"X-Mean-Difference": f"{mean:.4f}"})
 
-        return await shown(work)
+        return await shown(request, work)
 
     @router.get("/runs/{run_id}/contact.png")
     async def contact(request: Request, run_id: str) -> Response:
         return await shown(
-            lambda: _file(_png(viewer.contact_sheet(owner_of(request), run_id)), request, f"steps-{run_id}.png")
+            request,
+            lambda: _file(_png(viewer.contact_sheet(owner_of(request), run_id)), request, f"steps-{run_id}.png"),
         )
 
     @router.get("/runs/{run_id}/animation.gif")
@@ -143,43 +169,42 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
 
         def work() -> Response:
             gif = viewer.animation(owner_of(request), run_id, wish.whole("size", 512), wish.number("fps", 8.0))
-            response = Response(gif, media_type="image/gif", headers={"Cache-Control": CACHED})
+            response = Response(gif, media_type="image/gif", headers=CACHED)
             return _file(response, request, f"steps-{run_id}.gif")
 
-        return await shown(work)
+        return await shown(request, work)
 
     @router.get("/runs/{run_id}/run.safetensors")
     def run_file(request: Request, run_id: str) -> Response:
         owner = owner_of(request)
-        path = viewer.runs.latents(owner, run_id)
-        if path is None:
+        file = viewer.runs.opened(owner, run_id)  # from here on it stays readable, whatever makes room
+        if file is None:
             if viewer.runs.get(owner, run_id) is None:
                 return refusal(NotThere("There is no such run here."))
             return refusal(LatentsGone("The pixels of this run were let go to make room. Run it again."))
-        return FileResponse(
-            path,
+        return StreamingResponse(
+            _chunks(file),
             media_type="application/octet-stream",
-            filename=f"run-{run_id}.safetensors",
-            headers={"Cache-Control": "no-store"},
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Disposition": f'attachment; filename="run-{run_id}.safetensors"',
+                "Content-Length": str(os.fstat(file.fileno()).st_size),
+            },
         )
 
     @router.put("/uploads")
     async def upload(request: Request) -> Response:
-        body = await request.body()
-
-        def work() -> Response:
+        def work(body: bytes) -> Response:
             if not body.startswith(b"\x89PNG\r\n\x1a\n"):
                 raise InvalidRequest("Pictures are sent as PNG, which loses nothing.", "picture")
             upload_id, width, height = uploads.add(owner_of(request), body)
             return _json({"id": upload_id, "width": width, "height": height}, 201)
 
-        return await shown(work)
+        return await taken(request, work)
 
     @router.post("/runs/{run_id}/branch")
     async def branch(request: Request, run_id: str) -> Response:
-        body = await request.body()
-
-        def work() -> Response:
+        def work(body: bytes) -> Response:
             owner = owner_of(request)
             try:
                 values = strict_json.loads(body, max_bytes=BRANCH_LIMIT, max_depth=JSON_DEPTH + 2)
@@ -190,11 +215,11 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
             wish = Wish.from_dict(values, functools.partial(uploads.picture, owner))
             return _json(jobs.submit_branch(branch_of(viewer, owner, run_id, wish, _running(engine)), owner), 202)
 
-        return await shown(work)
+        return await taken(request, work)
 
     @router.get("/strengths")
     async def strengths(request: Request) -> Response:
-        return await shown(lambda: _json(strengths_to_start_from(engine.default_model, viewer.data)))
+        return await shown(request, lambda: _json(strengths_to_start_from(engine.default_model, viewer.data)), quick)
 
     return router
 
@@ -246,7 +271,13 @@ def _index(step: str) -> int:
 
 
 def _png(png: bytes, more: Mapping[str, str] | None = None) -> Response:
-    return Response(png, media_type="image/png", headers={"Cache-Control": CACHED, **(more or {})})
+    return Response(png, media_type="image/png", headers={**CACHED, **(more or {})})
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
 def _file(response: Response, request: Request, name: str) -> Response:

@@ -21,6 +21,7 @@ from studio.jobs import Jobs
 from studio.project.runs import RunStore
 from studio.project.store import PictureStore
 from studio.project.uploads import Uploads
+from studio.requests import COUNT_RANGE
 from studio.settings import Settings
 from studio.viewer.viewer import Viewer
 from studio.web.accounts import Accounts, check_exposure
@@ -50,7 +51,9 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     runs = RunStore(settings.data)
     runs.prepare()
     viewer = Viewer(engine, runs, data=settings.data)
-    jobs = Jobs(engine, store, settings.queue_limit, viewer)
+    # where several people sign in, one of them cannot fill the queue for all
+    owner_limit = max(settings.queue_limit // 4, COUNT_RANGE[1]) if accounts is not None else None
+    jobs = Jobs(engine, store, settings.queue_limit, viewer, owner_limit)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

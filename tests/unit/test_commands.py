@@ -13,6 +13,7 @@ from studio.commands import generate
 from studio.errors import InvalidRequest, StudioError
 from studio.models import catalogue
 from studio.requests import SOLVERS, TextToImage, batch
+from studio.whole_file import write_whole
 
 
 def _run(*words: str) -> int:
@@ -161,14 +162,14 @@ def test_a_folder_below_a_file_is_refused_before_painting(tmp_path: Path) -> Non
 
 def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "new" / "a.png"
-    generate.write_whole(file, b"first")
+    write_whole(file, b"first")
 
     def fail(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(StudioError, match="No space left"):
-        generate.write_whole(file, b"second")
+        write_whole(file, b"second")
     assert file.read_bytes() == b"first"
     assert list(file.parent.iterdir()) == [file]
 

@@ -161,6 +161,44 @@ def test_epsilon_scaling_leaves_pure_noise_alone_and_names_what_it_needs() -> No
         EpsilonScaling().before(Step(0, 10, 1, 999.0, None, x, x, x))
 
 
+@pytest.mark.parametrize(
+    ("signal", "noise", "scaled"),
+    [
+        (4.9e-5, 1.0, False),  # a cosine schedule's first step
+        (0.0063, 0.99998, True),  # where DDPM's linear schedule begins
+        (1.0, 20_300.0, False),  # the same two, where samples explode
+        (1.0, 158.0, True),
+        (0.0, 1.0, False),
+    ],
+)
+def test_epsilon_scaling_never_moves_an_estimate_by_more_than_the_noise(
+    signal: float, noise: float, scaled: bool
+) -> None:
+    clean, implied = torch.randn(2, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    x = signal * clean + noise * implied
+    changed = EpsilonScaling().before(Step(0, 10, 1, 999.0, None, x, clean, x, signal=signal, noise=noise))
+    assert (changed is not clean) == scaled
+    assert ((changed - clean).abs() <= implied.abs()).all()
+
+
+def test_epsilon_scaling_keeps_its_head_in_a_first_step_without_signal() -> None:
+    """The cosine schedule with v-prediction: at a signal of 5e-5, dividing epsilon by 1.005 would move x0 by 100."""
+    config = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+    pipe = Gaussian(DDIMScheduler(**config, clip_sample=False))
+    bare = pipe()
+    moved, (first, *_) = _run(pipe, EpsilonScaling())
+    assert first.signal < 1e-4
+    assert 0 < (moved - bare).abs().max() < 0.02
+    wild, _ = _run(pipe, EpsilonScaling(least_signal=0.0))
+    assert (wild - bare).abs().max() > 10 * (moved - bare).abs().max()
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.5, float("nan"), "0.005", True])
+def test_the_least_signal_is_a_share(least: Any) -> None:
+    with pytest.raises(StudioError, match="share of signal from 0 to 1"):
+        EpsilonScaling(least_signal=least)
+
+
 @pytest.mark.parametrize("factor", [0, -1.0, float("nan"), float("inf"), "1.005", True])
 def test_epsilon_is_divided_by_positive_numbers_only(factor: Any) -> None:
     with pytest.raises(StudioError, match="Epsilon scaling divides by"):

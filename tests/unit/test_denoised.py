@@ -16,8 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.diffusion.baselines import EpsilonScaling
+from studio.diffusion.correction import Correction
+from studio.diffusion.denoised import prediction
+from studio.diffusion.edits import BandLock
 from studio.diffusion.observe import observe
 from studio.diffusion.steps import Step
+from studio.diffusion.strengths import BEFORE, Strengths
+from studio.errors import StudioError
 from studio.models.solvers import FLOW_SOLVERS, make_scheduler
 from studio.requests import SOLVERS
 
@@ -181,3 +187,33 @@ def test_a_scheduler_without_a_known_formula_has_no_clean_estimate() -> None:
         x = torch.zeros(1, 1, 2, 2)
         pipe.scheduler.step(x, pipe.scheduler.timesteps[0], x)
     assert run.steps[0].denoised is None
+
+
+@pytest.mark.parametrize(
+    "hook", [Correction(strengths=Strengths.low(0.1, variant=BEFORE)), EpsilonScaling(), BandLock([0], torch.zeros(1))]
+)
+def test_hooks_that_need_an_estimate_say_so_where_none_is_known(hook: Any) -> None:
+    class Strange(diffusers.FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
+        pass
+
+    pipe = SimpleNamespace(scheduler=Strange())
+    x = torch.zeros(1, 1, 2, 2)
+    with observe(pipe, hooks=[hook]), pytest.raises(StudioError, match="scheduler"):
+        pipe.scheduler.set_timesteps(2)
+        pipe.scheduler.step(x, pipe.scheduler.timesteps[0], x)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_half_precision_estimates_are_computed_in_single_for_hooks_that_change_them(kind: str) -> None:
+    """Where SD begins, x0 is the difference of numbers 15 times its size: in float16 it would be off by 1e-2."""
+    level = (0.0683, 0.99766)
+    known = prediction(diffusers.DDIMScheduler(prediction_type=kind), level, 999, None)
+    assert known is not None
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 1, 4, 8, 8, generator=generator, dtype=torch.float64)
+    x = (level[0] * clean + level[1] * noise).half()
+    output = (noise if kind == "epsilon" else level[0] * noise - level[1] * clean).half()
+    exact = known.of_sample * x.double() + known.of_output * output.double()
+    estimate = known.clean(x, output)
+    assert estimate.dtype == torch.float32
+    torch.testing.assert_close(estimate.double(), exact, rtol=0, atol=1e-5)  # of float32, at numbers around 50

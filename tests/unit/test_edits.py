@@ -198,13 +198,15 @@ def test_mask_of_sound_is_a_line() -> None:
     ("mask", "words"),
     [
         (torch.ones(7, 7), "A mask of 7 × 7 does not fit latents of 16 × 16"),
-        (torch.ones(1, 16, 16), r"a mask is shaped \(H, W\)"),
+        (torch.ones(16), r"a mask is shaped \(H, W\)"),
+        (torch.ones(1, 16, 16), r"A mask is shaped \(H, W\)"),
+        ("here", "a tensor or an array, not str"),
         (torch.full((16, 16), 1.5), "from 1.5 to 1.5"),
         (torch.full((16, 16), math.nan), "from nan to nan"),
-        (torch.zeros(0, 0), "does not fit"),
+        (torch.zeros(0, 0), r"not \(0, 0\)"),
     ],
 )
-def test_mask_that_does_not_fit_is_refused(mask: Tensor, words: str) -> None:
+def test_mask_that_does_not_fit_is_refused(mask: Any, words: str) -> None:
     point = point_at()
     with pytest.raises(StudioError, match=words):
         point.edited(point.step.denoised + 1, mask=mask)
@@ -463,7 +465,7 @@ def test_edited_run_goes_on_with_another_solver() -> None:
     ("clean", "words"),
     [
         (torch.zeros(1, 4, 8, 8), r"shaped \(1, 4, 8, 8\), the latents of step 4 are \(1, 4, 16, 16\)"),
-        (torch.zeros(1, 4, 16, 16, dtype=torch.int64), "should be a tensor of latents"),
+        (torch.zeros(1, 4, 16, 16, dtype=torch.int64), "floating-point latents, not torch.int64"),
         (torch.full((1, 4, 16, 16), math.nan), "infinite or none at all"),
         (torch.full((1, 4, 16, 16), math.inf), "infinite or none at all"),
         ("a picture", "should be a tensor of latents, not str"),

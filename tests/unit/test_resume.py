@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,9 @@ from tiny_models import tiny
 from torch import Tensor
 from toy_pipeline import SHAPE, InterruptibleToyPipeline, ToyPipeline, fresh
 
+from studio.diffusion.fingerprint import fingerprint, same_model
 from studio.diffusion.observe import Cancelled, Run, observe
+from studio.diffusion.obstacles import _COUNTING
 from studio.diffusion.recording import Moment
 from studio.diffusion.steps import Step
 from studio.errors import StudioError
@@ -367,6 +371,19 @@ def test_another_model_is_refused(toy: ToyPipeline) -> None:
     _refused(ToyPipeline(fresh("DPMSolverMultistepScheduler")), run, "InterruptibleToyPipeline, not with a ToyPipe")
 
 
+def test_attention_weights_that_a_lora_was_merged_into_make_another_model() -> None:
+    """A UNet built like Stable Diffusion's, of whose many weights the merge changes queries and values alone."""
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=(8, 8, 8, 8), norm_num_groups=4, cross_attention_dim=8, attention_head_dim=2
+    )
+    before = fingerprint(SimpleNamespace(unet=unet))
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if ".to_q." in name or ".to_v." in name:
+                weight.add_(1e-3)
+    assert not same_model(before, fingerprint(SimpleNamespace(unet=unet)))
+
+
 def test_another_solver_is_refused(toy: ToyPipeline) -> None:
     _, run = _recorded(toy)
     _refused(InterruptibleToyPipeline(fresh("DDIMScheduler")), run, r"DPMSolverMulti.*DDIM.*elsewhere\(\)")
@@ -482,6 +499,7 @@ class AceStepPipeline(ToyPipeline):
         (_Back, "several times at one timestep"),
         (_Caches, "keeps a cache.*disable_cache"),
         (StableDiffusionXLAdapterPipeline, "counts its own steps"),
+        (type("StableDiffusionControlNetXSPipeline", (ToyPipeline,), {}), "counts its own steps"),
     ],
 )
 def test_what_cannot_be_resumed_exactly_is_watched_but_refused(pipeline: type[ToyPipeline], why: str) -> None:
@@ -491,6 +509,10 @@ def test_what_cannot_be_resumed_exactly_is_watched_but_refused(pipeline: type[To
     assert torch.equal(plain, full)
     with pytest.raises(StudioError, match=why):
         run.at(1)
+
+
+def test_pipelines_that_are_refused_by_name_are_those_of_diffusers() -> None:
+    assert set(dir(diffusers)) >= _COUNTING
 
 
 def test_a_cache_that_was_turned_on_since_is_refused(toy: ToyPipeline) -> None:

@@ -1,0 +1,25 @@
+"""Writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from studio.errors import StudioError
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Writes `data` to `file`, in a folder that is made if need be. Raises StudioError if that fails.
+
+    What was there stays until the new file is whole. It need not survive a power cut: nothing is forced to the disk.
+    """
+    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(file)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StudioError(f"{file} cannot be written: {problem.strerror or problem}.") from problem
