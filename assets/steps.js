@@ -331,7 +331,10 @@ function progressed(snapshot, parent) {
   parts.branches.work(null);
   const made = snapshot.pictures.find((picture) => picture.id);
   if (snapshot.state === "failed" || !made) return notice(snapshot.error ?? "Nothing came of it: it was stopped before its first step.", snapshot.state === "failed");
-  if (state.run?.id !== parent.id) return refresh();
+  if (state.run?.id !== parent.id) {
+    const related = state.run?.tree.some(({ id }) => id === parent.id); // then its row is missing among the branches
+    return refresh().then(() => (related ? open(state.run.id, state.step) : undefined));
+  }
   return refresh().then(() => open(made.id, Infinity));
 }
 

@@ -9,14 +9,25 @@ const AXIS = 52; // px from the first step to the last
 const START = 4;
 const END = 60;
 
-/** `actions`: open(id), stop(). */
+/** `actions`: open(id), stop(), branch(wish). */
 export function createBranchesView(actions) {
   let run = null;
   let working = null; // {snapshot, parent, from} of a branch that is being painted
 
+  const onWords = h("span", {});
+  const onButton = h("button", { type: "button", class: "wb-btn small", onclick: goOn });
+  const onRow = h("div", { class: "wb-branch-on", hidden: true }, h("div", { class: "wb-branch-says" }, onWords, onButton));
+
   const list = h("div", { class: "wb-tree", role: "group", "aria-label": "Branches of this run" });
   const hint = h("p", { class: "wb-faint wb-tree-hint" });
-  const element = h("section", { class: "wb-card wb-branches", "aria-label": "Branches" }, h("div", { class: "wb-card-head" }, h("h3", {}, "Branches"), h("span", { class: "wb-faint" }, "nothing is overwritten")), list, hint);
+  const element = h("section", { class: "wb-card wb-branches", "aria-label": "Branches" }, h("div", { class: "wb-card-head" }, h("h3", {}, "Branches"), h("span", { class: "wb-faint" }, "nothing is overwritten")), list, hint, onRow);
+
+  /** A run that was stopped can be painted to its end, as it would have gone on. */
+  async function goOn() {
+    onButton.disabled = true;
+    await actions.branch({ from: run.recorded, label: `Gone on from step ${run.recorded}` });
+    onButton.disabled = false;
+  }
 
   function place(entry, total) {
     return START + (AXIS * entry.branch_at) / Math.max(1, total - 1);
@@ -59,6 +70,10 @@ export function createBranchesView(actions) {
     reveal();
     hint.textContent = rows.length > 1 || working ? "" : "Go to a step, then paint on it, keep bands or try strengths: what comes of it stands here.";
     hint.hidden = !hint.textContent;
+    const stopped = run.stopped_at !== null && run.stopped_at !== undefined && run.recorded < run.count;
+    onRow.hidden = !stopped || !run.latents || Boolean(working);
+    onWords.textContent = `Stopped at step ${run.stopped_at} of ${run.count}`;
+    onButton.textContent = `Go on to ${run.count}`;
   }
 
   /** Scrolls the list, and nothing else, until what is painted or shown is in sight. */

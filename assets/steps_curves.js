@@ -2,7 +2,7 @@
 
 import { button, h, svg } from "./dom.js";
 import { openNumbers } from "./steps_numbers.js";
-import { bandColor, figure, percent, segments, showHint, wave } from "./steps_marks.js";
+import { bandColor, figure, percent, segments, showHint, small, wave } from "./steps_marks.js";
 
 const LEFT = 34;
 const RIGHT = 10;
@@ -35,6 +35,7 @@ export function createCurvesView(actions, view) {
     energy: () => ({
       unit: "% of final",
       name: "Energy of each band over the steps, as a share of its final value",
+      of: "of its final energy",
       points: run.arrived[view().space].map((row, step) => [step, row]),
       words: (value) => percent(value, value < 10 ? 1 : 0),
       log: false,
@@ -43,10 +44,11 @@ export function createCurvesView(actions, view) {
       const { space } = view();
       const final = run.energy[space].at(-1);
       return {
-        unit: "% of final energy, per step",
+        unit: "% of final",
         name: "What each step changed in each band, as a share of the band's final energy",
+        of: "of its final energy changed",
         points: run.change[space].map((row, step) => [step, row.map((value, band) => (final[band] > 0 ? (value / final[band]) * 100 : null))]),
-        words: (value) => `${figure(value)} %`,
+        words: (value) => `${small(value)} %`,
         log: true,
       };
     },
@@ -54,6 +56,7 @@ export function createCurvesView(actions, view) {
       run.gap && {
         unit: run.gap.unit,
         name: "Gap between what the model was trained to see and what it sees, per band",
+        of: run.gap.unit,
         points: run.gap.at.map((step, k) => [step, run.gap.mean[k]]),
         errors: run.gap.error,
         corrected: run.gap.mean_corrected ? run.gap.at.map((step, k) => [step, run.gap.mean_corrected[k]]) : null,
@@ -79,10 +82,11 @@ export function createCurvesView(actions, view) {
     plot = null;
     if (!lines) {
       unit.textContent = "";
-      nothing.replaceChildren("Not measured for this model, wavelet and number of levels yet. ", h("code", {}, "python -m studio calibrate"), " measures it.");
+      nothing.replaceChildren(h("span", {}, "Not measured yet for this model, wavelet and number of bands. This measures it:"), h("code", {}, "python -m studio calibrate"));
       return;
     }
     unit.textContent = lines.unit;
+    unit.title = lines.name;
     const width = box.clientWidth;
     const height = box.clientHeight;
     if (width < 60 || height < 60) return;
@@ -121,7 +125,7 @@ export function createCurvesView(actions, view) {
     return ticks;
   }
 
-  const tickWords = (value) => (value !== 0 && (Math.abs(value) < 0.01 || Math.abs(value) >= 1e4) ? value.toExponential(0).replace("-", "−") : String(Number(value.toPrecision(2))).replace("-", "−"));
+  const tickWords = (value) => (value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e4) ? value.toExponential(0).replace("-", "−") : String(Number(value.toPrecision(2))).replace("-", "−"));
 
   function paint() {
     const { x, y, ticks, width, height, points, errors, corrected } = plot;
@@ -205,7 +209,7 @@ export function createCurvesView(actions, view) {
     drawCursor();
     const labels = plot.labels ?? run.bands.map(({ label }) => label);
     const near = nearest(step, event);
-    showHint(near === null ? null : `step ${step + 1}, ${labels[near]}: ${plot.words(rowAt(step)[near])} (${unit.textContent})`, event);
+    showHint(near === null ? null : `step ${step + 1}, ${labels[near]}: ${plot.words(rowAt(step)[near])} ${plot.of}`, event);
   });
   drawing.addEventListener("pointerleave", () => {
     hovered = null;

@@ -64,6 +64,14 @@ export function figure(value) {
   return value.toExponential(1);
 }
 
+/** A figure in at most seven characters, for a row of them: "94", "1.2", "0.31", "0.0049". */
+export function small(value) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  return size < 0.0001 ? "<0.0001" : size < 1 ? value.toFixed(Math.min(4, 1 - Math.floor(Math.log10(size)))) : value.toFixed(size < 10 ? 1 : 0);
+}
+
 /** "1 step", "20 steps". */
 export const stepsWords = (count) => (count === 1 ? "1 step" : `${count} steps`);
 

@@ -69,6 +69,9 @@ export function createStrengthsView(actions) {
     build();
   }
 
+  /** All steps that the run was asked for: a schedule runs over those of a stopped run too that were never made. */
+  const steps = () => Array.from({ length: Math.max(run.count, run.steps.length) }, (_, index) => run.steps[index] ?? { index, noise_level: null });
+
   /** What was drawn before a reload. */
   function kept() {
     try {
@@ -126,11 +129,11 @@ export function createStrengthsView(actions) {
     const group = svg("g", { class: "point", role: "slider", tabindex: "0", "aria-valuemin": -limit, "aria-valuemax": limit }, hit, dot);
     let dragged = null;
     const set = (value) => {
-      const values = handlesOf(draft.bands[band], run.steps, run.count);
+      const values = handlesOf(draft.bands[band], steps(), run.count);
       values[handle] = Math.max(-limit, Math.min(limit, value));
       take({ ...draft, bands: draft.bands.map((old, k) => (k === band ? drawn(values) : old)) });
     };
-    const now = () => handlesOf(draft.bands[band], run.steps, run.count)[handle];
+    const now = () => handlesOf(draft.bands[band], steps(), run.count)[handle];
     group.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       group.setPointerCapture(event.pointerId);
@@ -163,16 +166,16 @@ export function createStrengthsView(actions) {
     tall = Math.max(TALL[0], Math.min(TALL[1], Math.floor(list.clientHeight / rows.length) - 1));
     const x = (progress) => EDGE + (width - 2 * EDGE) * progress;
     const y = (value) => tall / 2 - (Math.max(-limit, Math.min(limit, value)) / limit) * (tall / 2 - 6);
-    const last = Math.max(1, run.steps.length - 1);
+    const last = Math.max(1, steps().length - 1);
     rows.forEach((row, band) => {
-      const values = valuesOf(draft.bands[band], run.steps, run.count);
+      const values = valuesOf(draft.bands[band], steps(), run.count);
       const line = values.map((value, step) => `${step ? "L" : "M"}${x(step / last).toFixed(1)} ${y(value).toFixed(1)}`).join("");
       row.drawing.style.height = `${tall}px`;
       row.drawing.setAttribute("viewBox", `0 0 ${width} ${tall}`);
       row.curve.setAttribute("d", values.length > 1 ? line : `M${x(0)} ${y(values[0])}H${x(1)}`);
       row.area.setAttribute("d", values.length > 1 ? `${line}V${tall / 2}H${x(0)}Z` : "");
       for (const [name, value] of Object.entries({ x1: 0, x2: width, y1: tall / 2, y2: tall / 2 })) row.zero.setAttribute(name, value);
-      handlesOf(draft.bands[band], run.steps, run.count).forEach((value, handle) => {
+      handlesOf(draft.bands[band], steps(), run.count).forEach((value, handle) => {
         const { group, hit, dot } = row.points[handle];
         for (const circle of [hit, dot]) {
           circle.setAttribute("cx", x(HANDLES[handle]).toFixed(1));
@@ -192,7 +195,7 @@ export function createStrengthsView(actions) {
     preset.field.value = chosen?.[0] ?? "own";
     preset.field.title = offer.presets.find(({ id }) => id === chosen?.[0])?.note ?? (offer.calibrated ? "" : "Nothing was measured for this model yet: calibrate finds the strengths that close its gap.");
     variant.field.value = draft.variant;
-    axisWords.textContent = run.steps.length > 1 ? `drag the points, step 1 to ${run.steps.length}` : "drag the points";
+    axisWords.textContent = steps().length > 1 ? `drag the points, step 1 to ${steps().length}` : "drag the points";
     step(at);
   }
 
@@ -200,7 +203,7 @@ export function createStrengthsView(actions) {
     at = index;
     if (!run || !draft) return;
     const width = rows[0]?.drawing.clientWidth ?? 0;
-    const x = EDGE + ((width - 2 * EDGE) * at) / Math.max(1, run.steps.length - 1);
+    const x = EDGE + ((width - 2 * EDGE) * at) / Math.max(1, steps().length - 1);
     for (const { now, value, values } of rows) {
       for (const [name, place] of Object.entries({ x1: x, x2: x, y1: 2, y2: tall - 2 })) now.setAttribute(name, place);
       value.textContent = strengthWords(values?.[at] ?? 0);

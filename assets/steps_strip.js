@@ -7,7 +7,7 @@ import { stripAddress } from "./steps_server.js";
 
 const RIBBON = 34;
 const NARROWEST = 34; // px of a thumb; below it one thumb stands for several steps
-const TALLEST = 112; // px, or a part of a high window
+const TALLEST = 64; // px, or a part of a high window: what stands below must fit too
 const PART = 0.085;
 
 /** `actions`: go(step) scrubs, play() starts or pauses. */

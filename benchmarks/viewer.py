@@ -2,6 +2,7 @@
 
     python benchmarks/viewer.py              # prints a table and renews its section of results.md
     python benchmarks/viewer.py --dry        # printed only
+    python benchmarks/viewer.py --page       # the page in Chromium instead: its longest task
 
 Steps are asked for over HTTP, from the whole application with its guard, as the page does. A decode that a step is
 compared with is timed right after it, so that whatever else the machine does hits both. The cost of recording is the
@@ -25,6 +26,8 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -48,16 +51,34 @@ from studio.viewer.keeping import keep  # noqa: E402
 from studio.viewer.viewer import BandWish, Viewer  # noqa: E402
 from studio.web.server import build_app  # noqa: E402
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 RESULTS = Path(__file__).with_name("results.md")
 HEADING = "## Looking at a run"
+PAGE_HEADING = "## The Steps page in a browser"
 OWNER = "local"
 STEPS = 20
 SIDE = 256  # px
+PAGE_STEPS, PAGE_SIDE = 50, 512
+LONGEST = 200  # ms that a task of the page may take
+
+# What the browser itself calls a long task, from 50 ms on; `take` answers those since it was last asked.
+LONG_TASKS = """
+window.longTasks = [];
+const observer = new PerformanceObserver((list) => window.longTasks.push(...list.getEntries()));
+observer.observe({ type: "longtask", buffered: true });
+window.takeLongTasks = () => {
+  window.longTasks.push(...observer.takeRecords());
+  return window.longTasks.splice(0).map(({ duration }) => duration);
+};
+"""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true", help="print only; results.md stays as it is")
+    parser.add_argument("--page", action="store_true", help="measure the page in Chromium, and nothing else")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--repeats", type=int, default=7, help="pairs of runs for the cost of recording")
     options = parser.parse_args()
@@ -68,6 +89,13 @@ def main() -> int:
     request = dataclasses.replace(
         engine.card().request(pace.PROMPT, seed=7), width=SIDE, height=SIDE, num_inference_steps=STEPS
     )
+    if options.page:
+        rows = _page(engine, request)
+        section = _section(rows, PAGE_HEADING, " --page", f"A run of {PAGE_STEPS} steps at {PAGE_SIDE} × {PAGE_SIDE}")
+        print(section)
+        if not options.dry:
+            pace.write_section(RESULTS, PAGE_HEADING, section)
+        return 0 if all(row.holds for row in rows) else 1
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         run_id = _a_run(engine, request, data)
@@ -77,7 +105,7 @@ def main() -> int:
             *_recording(engine, options.repeats),
         ]
     rows += _transforms()
-    section = _section(rows)
+    section = _section(rows, HEADING, "", f"Runs of {STEPS} steps at {SIDE} × {SIDE} unless said")
     print(section)
     if not options.dry:
         pace.write_section(RESULTS, HEADING, section)
@@ -99,7 +127,7 @@ def _a_run(engine: Engine, request: TextToImage, data: Path) -> str:
 
 
 def _steps(engine: Engine, request: TextToImage, data: Path, run_id: str) -> list[pace.Row]:
-    with _served(engine, data) as ask:
+    with _asked(engine, data) as ask:
         frames = Viewer(engine, RunStore(data), data=data).frames(OWNER, RunStore(data).get(OWNER, run_id))
         over, uncached, decodes = [], [], []
         for k in range(STEPS):
@@ -193,9 +221,113 @@ def _transforms() -> list[pace.Row]:
     return rows
 
 
+def _page(engine: Engine, request: TextToImage) -> list[pace.Row]:
+    """Opens a long, large run in Chromium, scrubs it as people do, and asks the browser for its long tasks."""
+    request = dataclasses.replace(
+        request,
+        width=PAGE_SIDE,
+        height=PAGE_SIDE,
+        num_inference_steps=PAGE_STEPS,
+        guidance_scale=1.0,  # half the work, and nothing that the page could tell
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        run_id = _a_run(engine, request, data)
+        with _served(engine, data) as address, _chromium() as page:
+            page.add_init_script(LONG_TASKS)
+            page.goto(f"{address}/")
+            page.wait_for_selector("html[data-wb-ready]")
+            page.wait_for_timeout(1000)
+            page.evaluate("takeLongTasks()")  # Gradio's own start
+            parts = {"Opening": _open_run, "Scrubbing": _scrub, "Other looks": _look_around}
+            rows = []
+            for name, act in parts.items():
+                began = time.perf_counter()
+                act(page, run_id)
+                seconds = time.perf_counter() - began
+                tasks = [float(task) for task in page.evaluate("takeLongTasks()")]
+                remark = f"{len(tasks)} over 50 ms in {seconds:.0f} s"
+                rows.append(pace.Row(f"{name}: longest task", max(tasks, default=0.0), "ms", LONGEST, remark))
+    return rows
+
+
+def _open_run(page: Page, run_id: str) -> None:
+    """From the Generate tab to the run with its filmstrip, its bands and everything that is fetched at rest."""
+    page.evaluate("id => { location.hash = `steps/${id}/0`; }", run_id)
+    page.get_by_role("tab", name="Steps").click()
+    page.wait_for_function("() => document.querySelector('.wb-say')?.textContent.includes('Step ')")
+    page.wait_for_timeout(6000)
+
+
+def _scrub(page: Page, run_id: str) -> None:
+    """By keys, over the filmstrip and over the curves, there and back; then it plays."""
+    page.locator(".wb-lane").focus()
+    for key in ("Home", *["ArrowRight"] * PAGE_STEPS, *["ArrowLeft"] * PAGE_STEPS):
+        page.keyboard.press(key)
+    for name in (".wb-lane", ".wb-curve"):
+        box = page.locator(name).bounding_box()
+        assert box is not None
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + 40, middle)
+        page.mouse.down()
+        for turn in range(3):
+            page.mouse.move(box["x"] + (40 if turn % 2 else box["width"] - 12), middle, steps=2 * PAGE_STEPS)
+            page.wait_for_timeout(400)  # a rest, in which the full decode is fetched and drawn
+        page.mouse.up()
+    page.keyboard.press("Home")
+    page.keyboard.press("Space")
+    page.wait_for_function(f"() => document.querySelector('.wb-lane').ariaValueNow === '{PAGE_STEPS}'")
+    page.wait_for_timeout(2000)
+
+
+def _look_around(page: Page, run_id: str) -> None:
+    """What is added, every band large, another curve, another wavelet, all numbers, the reload of a run."""
+    page.get_by_role("button", name="Added by this step").click()
+    for key in "1234505":
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+    page.get_by_role("group", name="Curve").get_by_role("button", name="Change", exact=True).click()
+    page.locator(".wb-run-tools button").first.click()
+    page.get_by_label("Wavelet").select_option("haar")
+    page.wait_for_timeout(4000)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="All numbers").click()
+    page.wait_for_timeout(500)
+    page.keyboard.press("Escape")
+
+
 @contextlib.contextmanager
-def _served(engine: Engine, data: Path) -> Iterator[Callable[[str], None]]:
-    """The whole application on a free port; what is yielded fetches an address and insists on an answer."""
+def _chromium() -> Iterator[Page]:
+    """A page in a Chromium of this computer, or in playwright's own."""
+    from playwright.sync_api import sync_playwright  # comes with the tests, and only this part needs it
+
+    path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := which(name))), None)
+    arguments = ["--disable-dev-shm-usage"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(180_000)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def _asked(engine: Engine, data: Path) -> Iterator[Callable[[str], None]]:
+    """The same, as a function that fetches an address and insists on an answer."""
+    with (
+        _served(engine, data) as address,
+        httpx.Client(base_url=address, timeout=300, trust_env=False) as client,
+    ):
+        yield lambda path: client.get(path).raise_for_status() and None
+
+
+@contextlib.contextmanager
+def _served(engine: Engine, data: Path) -> Iterator[str]:
+    """The whole application on a free port; what is yielded is its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         app = build_app(Settings(data=data, port=port), engine)
@@ -203,10 +335,9 @@ def _served(engine: Engine, data: Path) -> Iterator[Callable[[str], None]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False) as client:
-                while not server.started:
-                    time.sleep(0.05)
-                yield lambda path: client.get(path).raise_for_status() and None
+            while not server.started:
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
         finally:
             server.should_exit = True
             thread.join()
@@ -222,13 +353,13 @@ def _p95(values: list[float]) -> float:
     return float(np.percentile(values, 95))
 
 
-def _section(rows: list[pace.Row]) -> str:
+def _section(rows: list[pace.Row], heading: str, option: str, runs: str) -> str:
     versions = f"torch {torch.__version__}, PyWavelets {version('PyWavelets')}"
     lines = [
-        HEADING,
+        heading,
         "",
-        f"`python benchmarks/viewer.py`, {date.today().isoformat()}, {pace._machine()}.",
-        f"Python {platform.python_version()}, {versions}. Runs of {STEPS} steps at {SIDE} × {SIDE} unless said.",
+        f"`python benchmarks/viewer.py{option}`, {date.today().isoformat()}, {pace._machine()}.",
+        f"Python {platform.python_version()}, {versions}. {runs}.",
         "",
         "| What | Measured | At most | |",
         "|---|---|---|---|",

@@ -103,4 +103,4 @@ def _x_of(index: int, count: int) -> float:
 def _tick(reach: float) -> float:
     """A round distance of which two to five fit into `reach`."""
     power: float = 10.0 ** math.floor(math.log10(reach))
-    return next(power * part for part in (0.5, 0.2, 0.1) if 2 * power * part <= reach)
+    return next(power * part for part in (5, 2, 1, 0.5) if 2 * power * part <= reach)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,44 @@ def ask(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, An
 def paint_run(url: str, prompt: str = "a mountain lake at sunset", steps: int = 8, seed: int = 7) -> str:
     """Has a picture painted without the page; answers the id of its run."""
     job = ask(url, "jobs", {"request": {"prompt": prompt, "num_inference_steps": steps, "seed": seed}, "count": 1})
+    return _ended(url, job, "done")
+
+
+def stopped_run(url: str, prompt: str) -> tuple[str, int]:
+    """Has a picture painted and stops it as soon as it has a step to keep; answers the run's id and its steps."""
+    for steps in (12, 50, 200):  # on a quick machine a short run has ended before it can be stopped
+        request = {"prompt": prompt, "num_inference_steps": steps, "width": 256, "height": 256, "seed": 1}
+        job = _eventually(url, ask(url, "jobs", {"request": request, "count": 1}), lambda job: (job["step"] or 0) >= 2)
+        ask(url, f"jobs/{job['id']}/stop", {"everything": True})
+        job = _eventually(url, job, _is_over)
+        if job["state"] == "stopped" and ask(url, f"runs/{_made(job)}")["recorded"] < steps:
+            return _made(job), steps
+    raise AssertionError("no run was slow enough to be stopped")
+
+
+def branch_of(url: str, run_id: str, wish: dict[str, Any]) -> str:
+    """Has a branch painted without the page; answers its id."""
+    return _ended(url, ask(url, f"runs/{run_id}/branch", wish), "done")
+
+
+def _ended(url: str, job: dict[str, Any], state: str) -> str:
+    job = _eventually(url, job, _is_over)
+    assert job["state"] == state, job
+    return _made(job)
+
+
+def _is_over(job: dict[str, Any]) -> bool:
+    return job["state"] in ("done", "stopped", "failed")
+
+
+def _made(job: dict[str, Any]) -> str:
+    return str(next(picture["id"] for picture in job["pictures"] if picture["id"]))
+
+
+def _eventually(url: str, job: dict[str, Any], met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     deadline = time.monotonic() + 240
-    while job["state"] not in ("done", "stopped", "failed"):
+    while not met(job):
         assert time.monotonic() < deadline, job
         time.sleep(0.1)
         job = ask(url, f"jobs/{job['id']}")
-    assert job["state"] == "done", job
-    return str(job["pictures"][0]["id"])
+    return job

@@ -12,8 +12,8 @@ import pywt
 from conftest import Studio
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, expect
-from steps_page import StepsPage, paint_run
+from playwright.sync_api import Page, Route, expect
+from steps_page import SLOW, StepsPage, branch_of, paint_run, stopped_run
 
 STEPS = 8
 
@@ -202,7 +202,14 @@ def test_two_runs_are_compared_with_one_scrubber(steps: StepsPage, studio: Studi
     dialog.get_by_role("button", name="Wipe").click()
     expect(dialog.get_by_role("slider", name="First on the left")).to_be_visible()
     dialog.get_by_role("button", name="Difference").click()
-    expect(dialog.get_by_role("status")).to_have_text(re.compile(r"^\d+\.\d\d of 255 apart on average$"))
+    told = dialog.get_by_role("status")
+    expect(told).to_have_text(re.compile(r"^\d+\.\d\d of 255 apart on average$"))
+    scrubber.focus()
+    steps.press("End")
+    expect(dialog.locator(".wb-output")).to_have_text(f"Step {STEPS}")
+    values = [dialog.get_by_label(name).input_value() for name in ("First run", "Second run")]
+    apart = np.abs(picture(steps, values[0]) - picture(steps, values[1])).mean()
+    expect(told).to_have_text(f"{apart:.2f} of 255 apart on average")
     steps.press("Escape")
     expect(dialog).not_to_be_visible()
 
@@ -240,6 +247,42 @@ def test_a_region_limits_the_strengths(steps: StepsPage, run_id: str) -> None:
     branch = steps.expect_branch("in a region")
     changed = np.abs(picture(steps, branch) - picture(steps, run_id)).mean(axis=(1, 2))
     assert changed[: len(changed) // 2].mean() > changed[len(changed) // 2 :].mean()
+
+
+def test_a_branch_that_ends_while_another_is_looked_at_joins_the_tree(steps: StepsPage, run_id: str) -> None:
+    first = branch_of(steps.url, run_id, {"from": 6, "noise": {"seed": 1}, "label": "One"})
+    steps.page.reload()
+    steps.expect_shown(run_id)
+    rows = steps.branches.count()
+    steps.go_to(2)
+    news: list[Route] = []  # of the branch, held back until another run is looked at
+    steps.page.route(re.compile(r"/studio/jobs/[^/]+/events"), lambda route: news.append(route))
+    steps.page.get_by_role("button", name="Continue from 2").click()
+    expect(steps.page.locator(".wb-branch-work")).to_be_visible()
+    steps.page.locator(f".wb-branch[data-id='{first}']").click()
+    steps.expect_shown(first)
+    while not news:
+        steps.page.wait_for_timeout(50)
+    news.pop().continue_()
+    expect(steps.branches).to_have_count(rows + 1, timeout=SLOW)
+    expect(steps.page.locator(".wb-branch[aria-current]")).to_contain_text("One")  # nobody was moved on
+    steps.expect_step(2)
+
+
+def test_a_stopped_run_goes_on_to_its_end(steps: StepsPage, studio: Studio) -> None:
+    stopped, total = stopped_run(studio.url, "a harbour in the rain")
+    steps.page.goto("about:blank")  # in the same document the address alone opens nothing
+    steps.open(stopped)
+    recorded = steps.facts(stopped)["recorded"]
+    assert 1 <= recorded < total
+    branches = steps.page.get_by_role("region", name="Branches")
+    expect(branches).to_contain_text(f"Stopped at step {recorded} of {total}")
+    branches.get_by_role("button", name=f"Go on to {total}").click()
+    facts = steps.facts(steps.expect_branch("Gone on"))
+    assert (facts["parent"], facts["recorded"], facts["stopped_at"]) == (stopped, total, None)
+    assert sum(step["shared"] for step in facts["steps"]) == recorded - 1  # its last step is made once more
+    expect(branches.get_by_role("button", name=f"Go on to {total}")).not_to_be_visible()
+    assert steps.facts(stopped)["recorded"] == recorded
 
 
 def test_a_refused_branch_is_told_in_words(steps: StepsPage, expected_failures: list[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from studio.imaging.gap_plot import PANEL, SCALE, TOP, WIDTH, Curve, Panel, gap_plot
+from studio.imaging.gap_plot import PANEL, SCALE, TOP, WIDTH, Curve, Panel, _tick, gap_plot
 
 ORANGE, BLUE = (0xC2, 0x41, 0x0C), (0x1D, 0x6F, 0xB8)
 
@@ -46,3 +46,8 @@ def test_any_size_and_number_of_values_is_drawn(value: float, count: int) -> Non
     curve = Curve("before", [value] * count, [value / 10] * count)
     pixels = drawn(np.linspace(1, 0, count).tolist(), [Panel("low", [curve])])
     assert (pixels == ORANGE).all(-1).any()
+
+
+@pytest.mark.parametrize("reach", [1e-6, 0.0085, 0.01, 0.0199, 0.02, 0.05, 0.085, 0.1, 0.5, 0.99, 1, 3, 7])
+def test_two_to_five_ticks_fit_into_the_reach(reach: float) -> None:
+    assert 2 <= reach / _tick(reach) < 5.0001
