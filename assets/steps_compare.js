@@ -98,7 +98,7 @@ export function createCompareView(view) {
   let drawing = false;
   let scratch = null;
 
-  const sides = [h("canvas", { role: "img" }), h("canvas", { role: "img" })];
+  const sides = ["First run", "Second run"].map((name) => h("canvas", { role: "img", "aria-label": name })); // until it is drawn
   const names = [h("span", { class: "wb-hud" }), h("span", { class: "wb-hud" })];
   const side = h("div", { class: "wb-compare-sides" }, ...sides.map((canvas, k) => h("div", { class: "wb-compare-side" }, canvas, names[k])));
   const wipe = createWipe("First on the left, second on the right");

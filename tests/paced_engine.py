@@ -18,11 +18,21 @@ class PacedEngine(Engine):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.default_model)
         self._inner = engine
-        self._permits = threading.Semaphore(0)
-        self._held = threading.Semaphore(0)
         self.paced = True
         self.fails_on: dict[int, Exception] = {}
         self.painted: list[int] = []
+
+    @property
+    def paced(self) -> bool:
+        return self._paced
+
+    @paced.setter
+    def paced(self, paced: bool) -> None:
+        """Not while a run is held: what earlier tests have allowed is forgotten."""
+        self._paced = paced
+        if paced:
+            self._permits = threading.Semaphore(0)
+            self._held = threading.Semaphore(0)
 
     @property
     def loaded_model(self) -> str | None:

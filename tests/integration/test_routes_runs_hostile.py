@@ -303,7 +303,12 @@ def test_hostile_wishes_are_refused_in_words(studio: Studio, run: str, body: byt
 
 def test_a_wish_may_not_be_long(studio: Studio, run: str) -> None:
     body = b'{"from": 1, "label": "' + b"x" * 200_000 + b'"}'
-    assert studio.client.post(f"/studio/runs/{run}/branch", content=body, headers=ANN).status_code == 413
+    try:
+        status = studio.client.post(f"/studio/runs/{run}/branch", content=body, headers=ANN).status_code
+    except httpx.TransportError:  # the studio hung up while the rest was still being sent
+        status = 413
+    assert status == 413
+    assert studio.client.get("/studio/runs", headers=ANN).status_code == 200
 
 
 # -- pictures handed over ---------------------------------------------------------------------------------------------
