@@ -11,7 +11,6 @@ import contextlib
 import functools
 import inspect
 import json
-import os
 import platform
 import threading
 import time
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 import studio
@@ -233,10 +231,10 @@ class Engine:
     def _ensure(self, name: str) -> _Loaded:
         if self._loaded is not None and self._loaded.name == name:
             return self._loaded
-        from studio.models import loading
+        from studio.models import loading, memory
         from studio.models.preview import read_preview
 
-        _settle_threads()
+        memory.settle_threads()
         card = self.card(name)
         pipe = loading.load_pipeline(card, device=self._device)
         digest = loading.weights_digest(card)
@@ -401,14 +399,6 @@ def _software() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-
-
-def _settle_threads() -> None:
-    """One thread per physical core, unless the environment says otherwise: more of them would wait for each other."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(psutil.cpu_count(logical=False) or 1, torch.get_num_threads()))
 
 
 def _is_out_of_memory(problem: Exception) -> bool:
