@@ -22,8 +22,6 @@ def entry_of(point: ResumePoint, scheduler: Any, ladder: Ladder) -> tuple[int, T
     name = type(scheduler).__name__
     if step.denoised is None or step.signal is None or step.noise is None:
         raise StudioError("The recorded solver tells no clean estimate, so the run cannot go on with another one.")
-    if name == "PNDMScheduler":
-        raise StudioError("PNDM cannot start in the middle of a run. Choose another solver to go on with.")
     distances = {
         place: abs(level_of_noise(*level) - step.noise_level)
         for place in _starts(scheduler, ladder)
@@ -37,8 +35,22 @@ def entry_of(point: ResumePoint, scheduler: Any, ladder: Ladder) -> tuple[int, T
     return place, _renoised(point.moment.x, step, level)
 
 
+def check_start(scheduler: Any, ladder: Ladder, place: int) -> None:
+    """Raises StudioError unless a solver without a memory can start at this place in the list of timesteps."""
+    starts = _starts(scheduler, ladder)
+    if place not in starts:
+        order = int(getattr(scheduler, "order", 1))
+        nearby = sorted(sorted(starts, key=lambda start: abs(start - place))[:2])
+        raise StudioError(
+            f"{type(scheduler).__name__} cannot start at step {place // order}, in the middle of one of its cycles. "
+            f"Start at step {' or '.join(str(start // order) for start in nearby)}."
+        )
+
+
 def _starts(scheduler: Any, ladder: Ladder) -> list[int]:
     """The places at which a solver without a memory can start."""
+    if type(scheduler).__name__ == "PNDMScheduler":
+        raise StudioError("PNDM cannot start in the middle of a run. Choose another solver to go on with.")
     orders = getattr(scheduler, "order_list", None)
     if type(scheduler).__name__ == "DPMSolverSinglestepScheduler" and orders:
         return [place for place, order in enumerate(orders[: len(ladder.timesteps)]) if order == 1]

@@ -13,6 +13,7 @@ Knows shapes and the class names of pipelines; imports nothing of diffusers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -231,6 +232,24 @@ def layout_of(
         f"Nothing is known about the latents of {name}, which are shaped {tuple(latents.shape)}. "
         "Say how they lie: observe(pipe, layout=...) with Tokens, Packed, Line or LineLast."
     )
+
+
+def laid_out(pipe: Any, plane: Tensor, height: int, width: int) -> tuple[Tensor, Layout]:
+    """Latents in space, (B, C, h, w), as the scheduler of `pipe` will see them for a picture of this size in pixels.
+
+    Raises StudioError where that is not known before a run has shown it.
+    """
+    if not _is_packed(pipe, type(pipe).__name__):
+        layout = layout_of(pipe, plane)
+        return layout.from_space(plane, plane.movedim(1, -1) if isinstance(layout, ChannelsLast) else plane), layout
+    batch, channels, rows, columns = plane.shape
+    for patch in (1, 2):  # whichever way the family packs, the layout says whether it was this one
+        like = plane.new_zeros(batch, (rows // patch) * (columns // patch), channels * patch**2)
+        with contextlib.suppress(StudioError):
+            layout = layout_of(pipe, like, height, width)
+            if layout.to_space(like).shape == plane.shape:
+                return layout.from_space(plane, like), layout
+    raise StudioError(f"How a {type(pipe).__name__} packs its latents is not known before it has made some.")
 
 
 def layout_to_dict(layout: Layout) -> dict[str, str | int]:

@@ -7,6 +7,7 @@ those of the classes' own sources (diffusers 0.42).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,7 @@ class Ladder:
     timesteps: tuple[float, ...]
     sigmas: tuple[float, ...] | None  # as the scheduler has them, with the one that the last step leads to
     levels: tuple[Level | None, ...]  # one more than timesteps: the last is where the last step leads
+    deviation: float = 1.0  # of the noise n: see `deviation_of`
 
     def sigma(self, place: int) -> float | None:
         """The noise level in the scheduler's own parametrisation; sqrt((1 - a) / a) where it has only alphas."""
@@ -96,7 +98,14 @@ def read_ladder(scheduler: Any) -> Ladder:
     sigmas = getattr(scheduler, "sigmas", None)
     values = _numbers(sigmas) if sigmas is not None and len(sigmas) >= len(timesteps) else None
     levels = _levels(scheduler, timesteps, values)
-    return Ladder(timesteps[:-1] if type(scheduler).__name__ in _ONE_MORE else timesteps, values, levels)
+    name = type(scheduler).__name__
+    deviation = deviation_of(name, scheduler.config)
+    return Ladder(timesteps[:-1] if name in _ONE_MORE else timesteps, values, levels, deviation)
+
+
+def deviation_of(scheduler: str, config: Mapping[str, Any]) -> float:
+    """The standard deviation of the noise n in x = signal * clean + noise * n, by the class name of the scheduler."""
+    return float(config["sigma_data"]) if scheduler == "SCMScheduler" else 1.0  # the unit of all of Sana Sprint
 
 
 def scalar(value: Any) -> float:

@@ -18,11 +18,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from studio.diffusion.entrance import Entrance
 from studio.diffusion.layout import Layout
 from studio.diffusion.observed import Observed, observed_twin, watched_methods
 from studio.diffusion.resume import ResumePoint
 from studio.diffusion.resumption import Resumption
 from studio.diffusion.run import Cancelled, Hook, Run
+from studio.diffusion.start import Start
+from studio.diffusion.starting import Starting
 from studio.diffusion.steps import Step
 from studio.errors import StudioError
 
@@ -34,23 +37,25 @@ def observe(
     pipe: Any,
     hooks: Sequence[Hook] = (),
     on_step: Callable[[Step], None] | None = None,
-    resume: ResumePoint | None = None,
+    resume: ResumePoint | Start | None = None,
     record: bool = True,
     layout: Layout | None = None,
+    until: int | None = None,
 ) -> Iterator[Run]:
     """Watches every step that `pipe` makes inside the `with` block, and lets `hooks` change what leaves a step.
 
     `resume` starts the pipeline's call at a recorded step: call it with the arguments of that run, and whatever is to
-    be different from there on. `record=False` keeps only the newest step, and no run can be resumed from it. `layout`
-    says how latents lie, for pipelines of which that is not known.
+    be different from there on; or in the middle of a new one (`start.start_at`). `until` ends the call before that
+    step of the request, counted from 0, as `run.cancel()` does. `record=False` keeps only the newest step, and no run
+    can be resumed from it. `layout` says how latents lie, for pipelines of which that is not known.
 
     The pipeline gets its own scheduler and methods back on leaving, also after an exception. Raises StudioError if
     another run is watching this pipeline, or if `resume` belongs to another model, solver or pipeline.
     """
     original = _scheduler_of(pipe)
-    resumption = Resumption(pipe, resume) if resume is not None else None
-    locks = resume.hooks if resume is not None else ()
-    run = Run(pipe, (*hooks, *locks), on_step, record, layout, resumption)
+    resumption = _entrance(pipe, resume)
+    locks = resume.hooks if isinstance(resume, ResumePoint) else ()
+    run = Run(pipe, (*hooks, *locks), on_step, record, layout, resumption, until)
     with watched_methods(pipe, run):
         pipe.scheduler = observed_twin(original, run)
         try:
@@ -63,6 +68,12 @@ def observe(
         finally:
             pipe.scheduler = original
             run.close()
+
+
+def _entrance(pipe: Any, resume: ResumePoint | Start | None) -> Entrance | None:
+    if resume is None:
+        return None
+    return Starting(pipe, resume) if isinstance(resume, Start) else Resumption(pipe, resume)
 
 
 def _scheduler_of(pipe: Any) -> Any:

@@ -14,12 +14,14 @@ v-prediction adds up v of different levels, so that there the change is carried 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from studio.diffusion.denoised import IN_HISTORY, remembers_clean
 from studio.diffusion.recording import Moment, RunFacts
+from studio.diffusion.steps import Step
 
 Level = tuple[float, float]
 
@@ -62,6 +64,25 @@ def moved(moment: Moment, index: int, facts: RunFacts, change: Change) -> Moment
     if isinstance(old := arguments.get("old_pred_original_sample"), Tensor):
         arguments["old_pred_original_sample"] = _add(old, change.clean)
     return replace(moment, x=x, memory=memory, arguments=arguments)
+
+
+def make_firm(scheduler: Any, step: Step, x_next: Tensor) -> None:
+    """Lets a solver that corrects its last step in the next one find `x_next` there, in place of `step.x_next`.
+
+    UniPC starts its correction from the sample that entered the step, by a formula that is linear in it: that sample
+    is moved by as much as leads to the change. What was remembered of it is left as it is; the solver gets another.
+    """
+    if type(scheduler).__name__ != "UniPCMultistepScheduler" or step.final or step.level is None:
+        return
+    last: Tensor | None = scheduler.last_sample
+    signal, noise = step.level
+    clean = remembers_clean("UniPCMultistepScheduler", scheduler.config)
+    now, after = (noise, step.noise_next) if clean else (signal, step.signal_next)
+    if last is None or not after:
+        return
+    exact = torch.promote_types(last.dtype, torch.float32)
+    change = (x_next.to(exact) - step.x_next.to(exact)) * (now / after)
+    scheduler.last_sample = _add(last, change)
 
 
 def _changes(index: int, facts: RunFacts, change: Change) -> dict[str, list[Tensor | None]]:

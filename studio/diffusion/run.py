@@ -14,12 +14,13 @@ from torch import Tensor
 
 from studio.diffusion.call import Call
 from studio.diffusion.denoised import Prediction, clean_estimate, prediction
+from studio.diffusion.entrance import Entrance
 from studio.diffusion.layout import Layout, Unknown, layout_of
 from studio.diffusion.levels import scalar
+from studio.diffusion.parallel import make_firm
 from studio.diffusion.recorder import settle
 from studio.diffusion.recording import Moment, Recording, RunFacts
 from studio.diffusion.resume import ResumePoint
-from studio.diffusion.resumption import Resumption
 from studio.diffusion.steps import Step
 from studio.errors import StudioError
 
@@ -29,11 +30,14 @@ Hook = Callable[[Step], Tensor]
 Hooks run in the order given. One that also has a method `before(step)` is asked before the solver steps, with
 `step.x_next` still `step.x`, for the clean estimate that the solver shall use (`step.denoised` itself to change
 nothing). The seam turns the change into one of the model's output, so that it holds for every solver.
+
+A solver that corrects its last step in the next one (UniPC) takes back a part of what a hook has done to the sample.
+It does not where the hook has a true attribute `firm`.
 """
 
 
 class Cancelled(Exception):
-    """Raised out of the pipeline's call by the first step that ends after `Run.cancel()`."""
+    """Raised out of the pipeline's call by the first step that ends after `Run.cancel()`, or before `until`."""
 
 
 class Run:
@@ -50,7 +54,8 @@ class Run:
         on_step: Callable[[Step], None] | None,
         record: bool,
         layout: Layout | None,
-        resumption: Resumption | None,
+        resumption: Entrance | None,
+        until: int | None = None,
     ) -> None:
         self.steps: list[Step] = []
         self._moments: list[Moment] = []
@@ -61,6 +66,7 @@ class Run:
         self._record = record
         self._given_layout = layout
         self._resumption = resumption
+        self._until = until
         self._cancelled = threading.Event()
         self._call = Call(0, pipe.scheduler.config)
         self._facts: RunFacts | None = None
@@ -144,7 +150,7 @@ class Run:
         output = base_step(*bound.args, **bound.kwargs)
         result = output if isinstance(output, tuple) else output.to_tuple()
         denoised = clean_estimate(scheduler, step.x, arguments["model_output"], result, known)
-        step = self._ask_hooks(replace(step, denoised=denoised, x_next=result[0]))
+        step = self._ask_hooks(replace(step, denoised=denoised, x_next=result[0]), scheduler)
         leaving = _leaving(result, step)
         self._keep(step, moment)
         if not isinstance(output, tuple):
@@ -177,7 +183,7 @@ class Run:
             resumption.set_generators(call.generators)
             resumption.check_first(call.ladder, arguments)
         if not call.count:
-            call.first_step(self._pipe, scheduler, place - passed, passed, self._find_layout(sample))
+            call.first_step(self._pipe, scheduler, place - passed, passed, self.layout_of(sample))
         call.check_place(place, call.begin + passed + call.count)
         moment = call.recorder.enter(scheduler, sample, arguments, call.generators) if self._record else None
         x = moment.x if moment is not None else sample.clone()  # some pipelines write into what entered
@@ -198,6 +204,8 @@ class Run:
                 signal_next=level_next[0] if level_next else None,
                 noise_next=level_next[1] if level_next else None,
                 layout=call.layout,
+                deviation=call.ladder.deviation,
+                final=place + 1 >= len(call.ladder.timesteps),
             ),
             moment,
         )
@@ -221,11 +229,14 @@ class Run:
         if step.denoised is not None and step.denoised is not clean:
             arguments["model_output"] = known.output_for(step.denoised - clean, model_output)
 
-    def _ask_hooks(self, step: Step) -> Step:
+    def _ask_hooks(self, step: Step, scheduler: Any) -> Step:
         for hook in self._hooks:
             changed = hook(step)
-            if changed is not step.x_next:
-                step = replace(step, x_next=changed.to(step.x_next.dtype))
+            if changed is step.x_next:
+                continue
+            if getattr(hook, "firm", False):
+                make_firm(scheduler, step, changed)
+            step = replace(step, x_next=changed.to(step.x_next.dtype))
         return step
 
     def _keep(self, step: Step, moment: Moment | None) -> None:
@@ -242,8 +253,12 @@ class Run:
             self._on_step(step)
         if moment is not None and call.recorder is not None:
             call.recorder.left(call.generators, step.x.device)
-        if self.cancelled:
+        if self.cancelled or self._reached(step):
             raise Cancelled
+
+    def _reached(self, step: Step) -> bool:
+        """Whether the run was to end here."""
+        return self._until is not None and step.index + 1 >= min(self._until * step.order, step.total)
 
     # -- the whole call ----------------------------------------------------------------------------------------------
 
@@ -254,7 +269,7 @@ class Run:
             if self._resumption is not None:
                 self._resumption.start_over()
 
-    def _find_layout(self, latents: Tensor) -> Layout:
+    def layout_of(self, latents: Tensor) -> Layout:
         if self._given_layout is not None:
             return self._given_layout
         try:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from studio.diffusion.layout import Layout, Unknown, layout_from_dict, layout_to_dict
+from studio.diffusion.levels import deviation_of
 from studio.diffusion.recording import Moment, Recording, RunFacts
 from studio.diffusion.steps import Step
 from studio.errors import StudioError, shown
@@ -78,7 +79,7 @@ def from_json(value: object, tensor: Callable[[str], Tensor]) -> Recording:
     facts = _facts_from_json(fields["facts"])
     steps, moments = _list(fields["steps"], "steps"), _list(fields["moments"], "moments")
     return Recording(
-        tuple(_step_from_json(step, f"steps[{i}]", facts.layout, tensor) for i, step in enumerate(steps)),
+        tuple(_step_from_json(step, f"steps[{i}]", facts, tensor) for i, step in enumerate(steps)),
         tuple(_moment_from_json(moment, f"moments[{i}]", tensor) for i, moment in enumerate(moments)),
         facts,
     )
@@ -267,21 +268,31 @@ def _facts_from_json(value: object) -> RunFacts:
     )
 
 
-def _step_from_json(value: object, where: str, usual: Layout, tensor: Callable[[str], Tensor]) -> Step:
+def _step_from_json(value: object, where: str, facts: RunFacts, tensor: Callable[[str], Tensor]) -> Step:
     fields = _object(value, where, _STEP_KEYS)
     levels = {key: None if fields[key] is None else _float(fields[key], f"{where}.{key}") for key in _STEP_LEVELS}
     denoised = fields["denoised"]
+    index = _count(fields["index"], f"{where}.index")
     return Step(
-        index=_count(fields["index"], f"{where}.index"),
+        index=index,
         total=_count(fields["total"], f"{where}.total"),
         order=_count(fields["order"], f"{where}.order"),
         timestep=_float(fields["timestep"], f"{where}.timestep"),
         x=tensor(_text(fields["x"], f"{where}.x")),
         denoised=None if denoised is None else tensor(_text(denoised, f"{where}.denoised")),
         x_next=tensor(_text(fields["x_next"], f"{where}.x_next")),
-        layout=usual if fields["layout"] is None else _layout(fields["layout"], f"{where}.layout"),
+        layout=facts.layout if fields["layout"] is None else _layout(fields["layout"], f"{where}.layout"),
+        deviation=_deviation(facts),
+        final=facts.begin_index + index + 1 >= len(facts.timesteps),
         **levels,
     )
+
+
+def _deviation(facts: RunFacts) -> float:
+    try:
+        return deviation_of(facts.scheduler, facts.scheduler_config)
+    except (KeyError, TypeError, ValueError):
+        raise Unreadable("facts.scheduler_config has no sigma_data that is a number") from None
 
 
 def _moment_from_json(value: object, where: str, tensor: Callable[[str], Tensor]) -> Moment:

@@ -34,6 +34,8 @@ class Step:
     signal_next: float | None = None  # of the level that the solver steps to
     noise_next: float | None = None
     layout: Layout = field(default=PLANE)  # how x is laid out: which axes are space
+    deviation: float = 1.0  # of the noise n; other than 1 only where clean latents come in a unit of their own
+    final: bool = False  # whether the schedule ends with this step, so that the picture itself leaves it
 
     @property
     def number(self) -> int:

@@ -32,6 +32,7 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 from numpy.typing import NDArray
 from torch import Tensor
 
+from studio.diffusion.shares import shares as shares  # what is asked of energies first
 from studio.diffusion.strengths import check_levels, check_wavelet
 from studio.errors import StudioError
 
@@ -383,16 +384,3 @@ def band_energies(plane: NDArray[np.floating], wavelet: str = "db2", levels: int
         low, level = pywt.dwt2(low, wavelet, mode="periodization")
         details.append(float(sum(np.square(band).sum() for band in level)))
     return np.array([float(np.square(low).sum()), *[0.0] * (levels - feasible), *reversed(details)])
-
-
-def shares(energies: NDArray[np.floating]) -> list[float]:
-    """Percentages with one decimal that add up to exactly 100.0 (largest remainder); all 0 if there is no energy."""
-    total = float(energies.sum())
-    if not np.isfinite(total) or total <= 0:
-        return [0.0] * len(energies)
-    tenths = np.asarray(energies, dtype=np.float64) / total * 1000
-    whole = np.floor(tenths)
-    missing = round(1000 - float(whole.sum()))
-    for index in np.argsort(whole - tenths, kind="stable")[:missing]:
-        whole[index] += 1
-    return [float(t) / 10 for t in whole]

@@ -48,6 +48,7 @@ def recording(dtype: torch.dtype = torch.float32, **memory: Any) -> Recording:
                 noise=math.sqrt(1 - (0.1 * (i + 1)) ** 2),
                 signal_next=1.0,
                 noise_next=0.0,
+                final=i + 1 == STEPS,
             )
         )
         moments.append(
