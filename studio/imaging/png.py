@@ -14,9 +14,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
-from studio.errors import UnreadablePicture
+from studio.errors import UnreadablePicture, shown
 
 Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
@@ -35,8 +43,10 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Bits per channel that PNG knows, by its colour types.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-_TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
+_AVIF = (b"avif", b"avis", b"mif1", b"msf1")  # what the file says that it is; its decoder looks closer
+_TILE_WIDTH, _TILE_LENGTH, _BITS = 322, 323, 258  # TIFF tags
 _ORIENTATION = 0x0112  # EXIF tag
+_UPRIGHT = "It was turned upright, as its camera says."
 _TURNS = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,13 +106,16 @@ def read_png_text(data: bytes) -> dict[str, str]:
     return texts
 
 
-def read_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """A stranger's PNG, JPEG, WebP or TIFF -> uint8 (H, W, 3), or (H, W, 4) if it has transparency.
+def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, notes: list[str] | None = None) -> Pixels:
+    """A stranger's PNG, JPEG, WebP, AVIF or TIFF -> uint8 (H, W, 3), or (H, W, 4) if it has transparency.
 
     Upright (EXIF), in sRGB where it brings another colour profile, 16 bits rounded to 8, palettes and CMYK as
-    RGB; of an animation the first frame. Raises UnreadablePicture for anything else, and for pictures beyond
-    the limits above or `max_pixels`.
+    RGB; of an animation the first frame. What was converted is added to `notes`, a sentence each. Raises
+    UnreadablePicture for anything else, and for pictures beyond the limits above or `max_pixels`.
     """
+    said = notes if notes is not None else []
+    if not data:
+        raise UnreadablePicture("This file is empty.")
     if len(data) > MAX_FILE:
         raise UnreadablePicture(
             f"This file is {len(data) / 2**20:.0f} MB. Pictures of up to {MAX_FILE >> 20} MB are read."
@@ -111,8 +124,9 @@ def read_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
         with _opened(data) as picture:
             _check_extent(*picture.size, max_pixels)
             _check_tiles(picture)
+            _note_kind(picture, data, said)
             picture.load()
-            upright = _turned(_as_rgb(picture), picture)
+            upright = _turned(_as_rgb(picture, said), picture, said)
             return np.array(upright, dtype=np.uint8)
     except UnreadablePicture:
         raise
@@ -224,7 +238,9 @@ def _opened(data: bytes) -> Image.Image:
         return WebPImagePlugin.WebPImageFile(file)
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return TiffImagePlugin.TiffImageFile(file)
-    raise UnreadablePicture("This is not a picture that can be read here. Use a PNG, JPEG, WebP or TIFF.")
+    if data[4:8] == b"ftyp" and data[8:12] in _AVIF and AvifImagePlugin.SUPPORTED:
+        return AvifImagePlugin.AvifImageFile(file)
+    raise UnreadablePicture("This is not a picture that can be read here. Use a PNG, JPEG, WebP, AVIF or TIFF.")
 
 
 def _webp_extent(data: bytes) -> tuple[int, int]:
@@ -256,7 +272,26 @@ def _check_tiles(picture: Image.Image) -> None:
         _check_extent(int(picture.tag_v2.get(_TILE_WIDTH, 1)), int(picture.tag_v2.get(_TILE_LENGTH, 1)))
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
+def _note_kind(picture: Image.Image, data: bytes, said: list[str]) -> None:
+    """Says what the file has that pixels of 8 bits have not; before anything is decoded."""
+    if getattr(picture, "is_animated", False):
+        of_what = "page" if isinstance(picture, TiffImagePlugin.TiffImageFile) else "frame"
+        said.append(f"Only its first {of_what} was taken.")
+    bits = 16 if picture.mode in _SIXTEEN_BITS else 8
+    if isinstance(picture, PngImagePlugin.PngImageFile):
+        bits = data[24]
+    elif isinstance(picture, TiffImagePlugin.TiffImageFile):
+        found = picture.tag_v2.get(_BITS, 8)
+        bits = max(found) if isinstance(found, tuple) else found
+        if picture.tag_v2.get(_ORIENTATION, 1) in _TURNS:
+            said.append(_UPRIGHT)
+    if bits == 16:
+        said.append("Its 16 bits per channel became 8.")
+    if picture.mode in ("P", "PA"):
+        said.append("Its palette became full colours.")
+
+
+def _as_rgb(picture: Image.Image, said: list[str]) -> Image.Image:
     """Any mode -> RGB, or RGBA if the picture has transparency; colours in sRGB."""
     if picture.mode in _SIXTEEN_BITS:
         levels = np.asarray(picture).astype(np.uint32)
@@ -267,28 +302,39 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     profile = picture.info.get("icc_profile")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
-        colour = _in_srgb(rgba.convert("RGB"), profile)
+        colour = _in_srgb(rgba.convert("RGB"), profile, said)
         colour.putalpha(rgba.getchannel("A"))
         return colour
     if picture.mode == "CMYK":
-        return _in_srgb(picture, profile)
-    return _in_srgb(picture.convert("RGB"), profile)
+        return _in_srgb(picture, profile, said)
+    return _in_srgb(picture.convert("RGB"), profile, said)
 
 
-def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
+def _in_srgb(picture: Image.Image, profile: object, said: list[str]) -> Image.Image:
     """The picture as RGB; a profile that is broken, too large or for other colours is passed over."""
+    kind = "CMYK colours" if picture.mode == "CMYK" else "colours"
     if isinstance(profile, bytes) and 0 < len(profile) <= MAX_PROFILE:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            name = shown(ImageCms.getProfileDescription(source).strip(), 60)
             converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError, ValueError):
             converted = None
         if converted is not None:
+            if "srgb" not in name.lower():
+                said.append(f"Its {kind} were converted from '{name}' to sRGB.")
             return converted
+    if picture.mode == "CMYK":
+        said.append("Its CMYK colours became sRGB without a profile, so that they may look different.")
+    elif profile:
+        said.append("Its colour profile cannot be used: its colours are taken as sRGB.")
     return picture.convert("RGB")
 
 
-def _turned(upright: Image.Image, picture: Image.Image) -> Image.Image:
+def _turned(upright: Image.Image, picture: Image.Image, said: list[str]) -> Image.Image:
     """`upright` turned as the EXIF data of `picture` say; TIFFs are turned by their reader already."""
     turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
-    return upright if turn is None else upright.transpose(turn)
+    if turn is None:
+        return upright
+    said.append(_UPRIGHT)
+    return upright.transpose(turn)

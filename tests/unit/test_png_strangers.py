@@ -282,7 +282,7 @@ def test_the_four_formats_are_read(kind: str, tolerance: int) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "PPM", "ICO"])
 def test_other_formats_are_refused_with_those_that_work(kind: str) -> None:
-    with pytest.raises(UnreadablePicture, match="Use a PNG, JPEG, WebP or TIFF"):
+    with pytest.raises(UnreadablePicture, match="Use a PNG, JPEG, WebP, AVIF or TIFF"):
         read_picture(file_of(Image.fromarray(gradient(16, 16)), kind))
 
 
