@@ -1,0 +1,127 @@
+// Keys of the canvas, by what they write (event.key), so that they lie where a keyboard's letters are. They act only
+// while the canvas has the focus. `?` lists them.
+
+import { button, h } from "./dom.js";
+import { TOOLS } from "./canvas_tools.js";
+
+/** [keys as they are read, what they do], for the list and for help. */
+export const KEYS = [
+  ["B", "Brush"],
+  ["E", "Eraser"],
+  ["L", "Lasso"],
+  ["R", "Rectangle"],
+  ["O", "Ellipse"],
+  ["W", "Wand"],
+  ["U", "Line"],
+  ["G", "Fill"],
+  ["I", "Pick a colour"],
+  ["S", "Smudge"],
+  ["C", "Clone (Alt and click: copy from here)"],
+  ["M", "Paint on the mask, or on the layer"],
+  ["X", "Swap the two colours"],
+  ["[ and ]", "Smaller, larger"],
+  ["Shift [ and ]", "Softer, harder"],
+  ["Ctrl Z", "Undo"],
+  ["Ctrl Shift Z, Ctrl Y", "Redo"],
+  ["Arrows", "Move the keyboard's cursor (Shift: farther)"],
+  ["Space", "Paint at the keyboard's cursor while held; with the mouse, pan"],
+  ["Enter", "Begin and end a stroke or shape at the keyboard's cursor"],
+  ["Alt Enter", "Clone from the keyboard's cursor"],
+  ["Shift with a stroke", "Straight from the last point; shapes even"],
+  ["Alt with a shape", "Take away instead"],
+  ["Delete", "Clear the mask"],
+  ["H held", "Pan"],
+  ["+ and −", "Zoom (also the wheel)"],
+  ["0 and 1", "Fit, 100 %"],
+  ["F", "Full screen"],
+  ["Escape", "Let go of what is being drawn"],
+  ["?", "This list"],
+];
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const BY_KEY = Object.fromEntries(TOOLS.filter(({ key }) => key).map(({ key, name }) => [key, name]));
+
+/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far()}. */
+export function attachKeys(element, canvas, input, acts) {
+  const stop = new AbortController();
+
+  const larger = (by) => {
+    const { size } = canvas.settings;
+    const next = Math.round(size * (by > 0 ? 1.2 : 1 / 1.2));
+    canvas.set({ size: next === size ? size + by : next });
+  };
+
+  const plain = {
+    x: () => acts.swap(),
+    m: () => (canvas.target = canvas.target === "mask" ? "paint" : "mask"),
+    f: () => canvas.view.fullScreen(),
+    0: () => canvas.view.fit(),
+    1: () => canvas.view.actual(),
+    "+": () => canvas.view.zoomBy(1.25),
+    "=": () => canvas.view.zoomBy(1.25),
+    "-": () => canvas.view.zoomBy(1 / 1.25),
+    "?": () => canvas.showKeys(),
+    h: () => input.hold(true),
+    Delete: () => canvas.mask.info.count && canvas.mask.clear(),
+    Backspace: () => canvas.mask.info.count && canvas.mask.clear(),
+  };
+
+  function onKeydown(event) {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (event.isComposing) return;
+    if (event.ctrlKey || event.metaKey) {
+      if (key === "z" && !event.altKey) canvas.history[event.shiftKey ? "redo" : "undo"]();
+      else if (key === "y" && !event.altKey && !event.shiftKey) canvas.history.redo();
+      else return;
+    } else if (key in ARROWS) {
+      input.step(...ARROWS[key], event.shiftKey ? acts.far() : 1);
+    } else if (key === " ") {
+      if (!event.repeat && input.keyboard) input.press({ shift: event.shiftKey, alt: event.altKey });
+      else if (!input.keyboard) input.hold(true);
+    } else if (key === "Enter") {
+      if (!input.keyboard) input.step(0, 0, 0);
+      if (event.altKey) acts.source();
+      else if (!event.repeat) {
+        if (input.drawing) input.release();
+        else input.press({ shift: false, alt: false });
+      }
+    } else if (key === "Escape") {
+      if (!acts.cancel()) return; // whoever else listens may have it
+    } else if (key === "[" || key === "{" || key === "]" || key === "}") {
+      const by = key === "[" || key === "{" ? -1 : 1;
+      // on layouts where a bracket needs Shift or AltGr, the braces stand for "with Shift"
+      if (event.shiftKey || key === "{" || key === "}") canvas.set({ hardness: canvas.settings.hardness + 10 * by });
+      else larger(by);
+    } else if (event.altKey) return;
+    else if (key in BY_KEY && !event.shiftKey) {
+      if (!event.repeat) canvas.tool = BY_KEY[key];
+    } else if (key in plain && !(event.shiftKey && /[a-z]/.test(key) && key.length === 1)) {
+      if (!event.repeat || "+=-".includes(key)) plain[key]();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function onKeyup(event) {
+    if (event.key === " ") {
+      input.release();
+      input.hold(false);
+    } else if (event.key.toLowerCase() === "h") input.hold(false);
+  }
+
+  element.addEventListener("keydown", onKeydown, { signal: stop.signal });
+  element.addEventListener("keyup", onKeyup, { signal: stop.signal });
+  return { destroy: () => stop.abort() };
+}
+
+/** A dialog with all keys; closes by Escape, by its button, or by a click beside it. */
+export function showKeys(room) {
+  const rows = KEYS.map(([keys, does]) => h("div", { class: "wb-key-row" }, h("dt", {}, h("kbd", {}, keys)), h("dd", {}, does)));
+  const close = button("quiet icon", "Close", "cross", () => dialog.close());
+  const dialog = h("dialog", { class: "wb-dialog wb-keys", "aria-label": "Keys of the canvas" }, h("div", { class: "wb-dialog-head" }, h("h2", {}, "Keys of the canvas"), close), h("dl", { class: "wb-key-list", tabindex: "0" }, ...rows));
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  room.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
