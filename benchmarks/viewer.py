@@ -239,7 +239,14 @@ def _page(engine: Engine, request: TextToImage) -> list[pace.Row]:
             page.wait_for_selector("html[data-wb-ready]")
             page.wait_for_timeout(1000)
             page.evaluate("takeLongTasks()")  # Gradio's own start
-            parts = {"Opening": _open_run, "Scrubbing": _scrub, "Other looks": _look_around}
+            parts: dict[str, Callable[[Page, str], None]] = {
+                "Opening": _open_run,
+                "Scrubbing": _scrub,
+                "Playing": _play,
+                "Bands large, one after the other": _bands_large,
+                "Another wavelet, all numbers": _look_around,
+                "Leaving the tab and coming back": _away_and_back,
+            }
             rows = []
             for name, act in parts.items():
                 began = time.perf_counter()
@@ -274,18 +281,27 @@ def _scrub(page: Page, run_id: str) -> None:
             page.mouse.move(box["x"] + (40 if turn % 2 else box["width"] - 12), middle, steps=2 * PAGE_STEPS)
             page.wait_for_timeout(400)  # a rest, in which the full decode is fetched and drawn
         page.mouse.up()
+
+
+def _play(page: Page, run_id: str) -> None:
+    page.locator(".wb-lane").focus()
     page.keyboard.press("Home")
     page.keyboard.press("Space")
     page.wait_for_function(f"() => document.querySelector('.wb-lane').ariaValueNow === '{PAGE_STEPS}'")
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(1000)
+
+
+def _bands_large(page: Page, run_id: str) -> None:
+    """Every band of the picture and of what a step added, with more and less contrast."""
+    for show in ("Added by this step", "Picture"):
+        page.get_by_role("button", name=show, exact=True).click()
+        for key in "12345+-0":
+            page.keyboard.press(key)
+            page.wait_for_timeout(500)
 
 
 def _look_around(page: Page, run_id: str) -> None:
-    """What is added, every band large, another curve, another wavelet, all numbers, the reload of a run."""
-    page.get_by_role("button", name="Added by this step").click()
-    for key in "1234505":
-        page.keyboard.press(key)
-        page.wait_for_timeout(500)
+    """Another curve, another wavelet, all numbers."""
     page.get_by_role("group", name="Curve").get_by_role("button", name="Change", exact=True).click()
     page.locator(".wb-run-tools button").first.click()
     page.get_by_label("Wavelet").select_option("haar")
@@ -294,6 +310,13 @@ def _look_around(page: Page, run_id: str) -> None:
     page.get_by_role("button", name="All numbers").click()
     page.wait_for_timeout(500)
     page.keyboard.press("Escape")
+
+
+def _away_and_back(page: Page, run_id: str) -> None:
+    """The tab is left and opened again, as people do who look at something else."""
+    for name in ("Generate", "Steps"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(1000)
 
 
 @contextlib.contextmanager

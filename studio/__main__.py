@@ -52,14 +52,14 @@ def _one_line(message: str, limit: int = 600) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from studio.commands import calibrate, examples, generate, login, models, serve
+    from studio.commands import calibrate, documents, examples, fill, generate, login, models, serve, verify
 
     parser = _OneLineParser(
         prog="wavebrush", description="An interactive image studio. Without a command it serves the page."
     )
     parser.add_argument("--version", action="version", version=f"wavebrush {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (serve, generate, calibrate, models, login, examples):
+    for command in (serve, generate, fill, verify, calibrate, models, login, examples, documents):
         command.add_to(commands)
     serve.add_options(parser)
     return parser

@@ -82,11 +82,13 @@ class Branch:
     noise_seed: int | None = None  # fresh noise at step `at`; None keeps the run's own
     lock: Lock | None = None
     mix: Mix | None = None
+    within: Mask | None = None  # where anything may change at all: elsewhere the parent's picture is held
 
     @property
     def steps_in(self) -> bool:
         """Whether it changes the sample itself, and not only what is asked for from there on."""
-        return self.edit is not None or self.noise_seed is not None or self.lock is not None or self.mix is not None
+        put_in = (self.edit, self.noise_seed, self.lock, self.mix, self.within)
+        return any(value is not None for value in put_in)
 
     def note(self) -> dict[str, Any]:
         """What a picture says about having come this way."""
@@ -95,6 +97,8 @@ class Branch:
             note["edited"] = True
         if self.mask is not None:
             note["masked"] = True
+        if self.within is not None:
+            note["within"] = True
         if self.noise_seed is not None:
             note["noise_seed"] = self.noise_seed
         for name in ("lock", "mix"):

@@ -8,37 +8,31 @@ Path("lake.png").write_bytes(picture.to_png())
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import json
-import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import studio
 from studio.errors import InvalidRequest, OutOfMemory, StudioError
-from studio.imaging.png import REQUEST_KEY, write_png
 from studio.models import catalogue
+from studio.passage import Approach, Going, Passage
+from studio.picture import Picture, Pixels, made_with
 from studio.requests import TextToImage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from studio.diffusion.layout import Layout
-    from studio.diffusion.recording import Recording
     from studio.diffusion.resume import ResumePoint
     from studio.diffusion.steps import Step
+    from studio.models.counting import Count, WordCounter
     from studio.models.preview import LinearPreview
-
-Pixels = NDArray[np.uint8]
 
 PREVIEW_INTERVAL = 0.2  # seconds between previews, at the least
 PREVIEW_SHARE = 0.08  # of the time of a run may go into decoding previews
@@ -58,37 +52,7 @@ class Progress:
     count: int  # steps that the request asks for
     moved: tuple[float, ...]  # what this step moved: share of each wavelet band in percent, coarse to fine
     preview: Pixels | None  # the clean estimate (H, W, 3), if it was time for one
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A finished picture (H, W, 3) with everything that led to it."""
-
-    pixels: Pixels
-    request: TextToImage
-    seconds: float
-    stopped_at: int | None = None  # the step after which a person stopped it; None if it ran to its end
-    ribbon: tuple[tuple[float, ...], ...] = ()  # `Progress.moved` of every step
-    made_with: dict[str, str] = field(default_factory=dict)  # versions and the digest of the weights
-    recording: Recording | None = None  # of the steps that this call made
-    branch: Mapping[str, Any] | None = None  # where it left another run, and how: what the request alone does not say
-
-    def to_png(self) -> bytes:
-        """Lossless PNG that carries the request, so that the same picture can be made again."""
-        note: dict[str, Any] = {
-            "format": 1,
-            "request": self.request.to_dict(),
-            "made_with": self.made_with,
-        }
-        if self.stopped_at is not None:
-            note["stopped_at"] = self.stopped_at
-        if self.branch is not None:
-            note["branch"] = dict(self.branch)
-        text = {
-            REQUEST_KEY: json.dumps(note, sort_keys=True, ensure_ascii=False),
-            "Software": f"wavebrush {studio.__version__}",
-        }
-        return write_png(self.pixels, text)
+    place: int = 0  # among the steps that this run makes, counted from 0; it goes back where steps are made again
 
 
 @dataclass(eq=False)
@@ -100,6 +64,7 @@ class _Loaded:
     scheduler: Any
     digest: str
     preview: LinearPreview | None = None
+    counter: WordCounter | None = None  # of its own, since the pipeline's tokenizer is at work during a run
 
 
 class Engine:
@@ -150,19 +115,21 @@ class Engine:
         record: bool = False,
         resume: ResumePoint | None = None,
         mask: NDArray[np.float32] | None = None,
+        approach: Approach | None = None,
     ) -> Picture:
         """Paints one picture.
 
         `on_progress` is called after every step, `cancelled` is asked then: a cancelled run returns the clean estimate
         of the step it stood at. With `previews`, progress carries a decoded clean estimate every now and then. With
         `record`, the picture brings the recording of its steps, to look at and to go on from; `resume` is a point of
-        such a recording to go on from. `mask` (H, W) in [0, 1] limits the request's correction to a region.
+        such a recording to go on from. `mask` (H, W) in [0, 1] limits the request's correction to a region. `approach`
+        says how the run goes where the request does not: what holds a part of the picture, or where it begins.
         Raises StudioError with words for the person; the engine is ready for the next request afterwards.
         """
         with self._lock:
             try:
                 loaded = self._ensure(request.model)
-                return self._run(loaded, request, on_progress, cancelled, previews, record, resume, mask)
+                return self._run(loaded, request, on_progress, cancelled, previews, record, resume, mask, approach)
             except (MemoryError, RuntimeError) as problem:
                 if _is_out_of_memory(problem):
                     self._free()
@@ -170,6 +137,22 @@ class Engine:
                         f"{request.width} × {request.height} did not fit into memory. Try a smaller size."
                     ) from problem
                 raise
+
+    # -- words, also while a picture is being painted ----------------------------------------------------------------
+
+    def count_words(self, text: str) -> Count | None:
+        """How many tokens a text takes for the model in memory; None before there is one, or where it does not say."""
+        loaded = self._loaded
+        return loaded.counter.count(text) if loaded is not None and loaded.counter is not None else None
+
+    def weighs(self, model: str) -> bool:
+        """Whether brackets can weigh words for a model; one that is not on this computer is taken to do without."""
+        loaded = self._loaded
+        if loaded is not None and loaded.name == model:
+            from studio.models.weighting import can_weigh
+
+            return can_weigh(loaded.pipe)
+        return catalogue.pipeline_of(self.card(model)) in catalogue.WEIGHING
 
     # -- latents and pixels, also while a picture is being painted ---------------------------------------------------
 
@@ -232,6 +215,7 @@ class Engine:
         if self._loaded is not None and self._loaded.name == name:
             return self._loaded
         from studio.models import loading, memory
+        from studio.models.counting import WordCounter
         from studio.models.preview import read_preview
 
         memory.settle_threads()
@@ -241,7 +225,7 @@ class Engine:
         source = card.source
         look = read_preview(source) if isinstance(source, Path) and source.is_dir() else None
         # only now: a model that cannot be loaded leaves the old one in place
-        self._loaded = _Loaded(name, pipe, pipe.scheduler, digest, look)
+        self._loaded = _Loaded(name, pipe, pipe.scheduler, digest, look, WordCounter.of(pipe))
         return self._loaded
 
     def _free(self) -> None:
@@ -260,34 +244,42 @@ class Engine:
         record: bool,
         resume: ResumePoint | None,
         mask: NDArray[np.float32] | None,
+        approach: Approach | None,
     ) -> Picture:
         import torch
 
-        from studio.diffusion.observe import Cancelled, observe
+        from studio.diffusion.observe import Cancelled
         from studio.models import memory
         from studio.models.solvers import make_scheduler
 
         memory.check_fits(loaded.pipe, request.width, request.height)
-        pipe = loaded.pipe
         # on the CPU, whatever the device: the same seed gives the same noise everywhere
         generator = torch.Generator("cpu").manual_seed(request.seed)
-        pipe.scheduler = make_scheduler(request.solver, loaded.scheduler, generator)
         watcher = _Watcher(loaded, request, on_progress, previews)
         record = record and _recording_bytes(request) <= RECORD_LIMIT
-        hooks = _hooks(request, mask)
         began = time.perf_counter()
+        with torch.inference_mode():
+            passage = approach(loaded.pipe) if approach is not None else Passage()
+        pipe = passage.pipe if passage.pipe is not None else loaded.pipe
+        pipe.scheduler = make_scheduler(request.solver, loaded.scheduler, generator)
+        going = Going(
+            pipe=pipe,
+            hooks=(*_hooks(request, mask), *passage.hooks),
+            on_step=lambda step, run: watcher(step, run, cancelled),
+            record=record,
+        )
         try:
-            with (
-                torch.inference_mode(),
-                observe(
-                    pipe,
-                    hooks=hooks,
-                    on_step=lambda step: watcher(step, run, cancelled),
-                    resume=resume,
-                    record=record,
-                ) as run,
-            ):
-                output = pipe(generator=generator, **_arguments(pipe, request))
+            arguments = {
+                "generator": generator,
+                **_arguments(pipe, request, bool(passage.arguments)),
+                **passage.arguments,
+            }
+            start = resume if resume is not None else passage.start
+            with torch.inference_mode():
+                if passage.rewinding is None:
+                    output = going.once(arguments, start)
+                else:
+                    output = going.again_and_again(arguments, passage.rewinding(start))
             pixels = _finished(output.images, request)
             stopped_at = None
         except Cancelled:
@@ -299,9 +291,9 @@ class Engine:
             pipe.scheduler = loaded.scheduler
         seconds = time.perf_counter() - began
         self._learn(loaded, request, watcher, pixels, seconds if stopped_at is None else None)
-        recording = run.recording if record else None
         ribbon = tuple(watcher.ribbon)
-        return Picture(pixels, request, seconds, stopped_at, ribbon, made_with(loaded.digest), recording)
+        made = made_with(loaded.digest, _surroundings(pipe))
+        return Picture(pixels, request, seconds, stopped_at, ribbon, made, going.recording)
 
     def _learn(
         self, loaded: _Loaded, request: TextToImage, watcher: _Watcher, pixels: Pixels, seconds: float | None
@@ -334,6 +326,7 @@ class _Watcher:
         self.newest: Any = None  # the clean estimate of the newest step, as the scheduler saw it
         self.number = 0
         self.steps = 0  # that were made: fewer than the request's where a run goes on from another
+        self._first: int | None = None  # the number of the first of them
         self._loaded = loaded
         self._request = request
         self._on_progress = on_progress
@@ -350,11 +343,14 @@ class _Watcher:
             return  # the first half of a step of a second-order solver
         self.number = step.number
         self.steps += 1
+        self._first = step.number if self._first is None else self._first
         if self._on_progress is None:
             return
+        place = step.number - self._first
+        del self.ribbon[place:]  # of steps that are made again
         self.ribbon.append(self._moved())
         preview = self._preview(last=step.number == step.count)
-        self._on_progress(Progress(step.number, step.count, self.ribbon[-1], preview))
+        self._on_progress(Progress(step.number, step.count, self.ribbon[-1], preview, place))
 
     def _moved(self) -> tuple[float, ...]:
         """Shares of the wavelet bands in what this step changed of the clean estimate, as a picture."""
@@ -384,21 +380,13 @@ class _Watcher:
         return pixels
 
 
-def made_with(digest: str) -> dict[str, str]:
-    """What a picture's bytes depend on beside its request."""
-    return {**_software(), "weights": digest}
+def _surroundings(pipe: Any) -> dict[str, str]:
+    """What a run's bytes depend on beside software and weights: the device, how exact its numbers are, its threads."""
+    import torch
 
-
-@functools.cache
-def _software() -> dict[str, str]:
-    return {
-        "wavebrush": studio.__version__,
-        "torch": version("torch"),
-        "diffusers": version("diffusers"),
-        "transformers": version("transformers"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
+    device = torch.device(getattr(pipe, "_execution_device", None) or pipe.device)
+    name = f"{device.type}: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+    return {"device": name, "dtype": str(pipe.dtype).removeprefix("torch."), "threads": str(torch.get_num_threads())}
 
 
 def _is_out_of_memory(problem: Exception) -> bool:
@@ -414,9 +402,11 @@ def _pace_key(request: TextToImage) -> tuple[str, str, int]:
     return request.model, request.solver, request.width * request.height
 
 
-def _arguments(pipe: Any, request: TextToImage) -> dict[str, Any]:
+def _arguments(pipe: Any, request: TextToImage, fills: bool) -> dict[str, Any]:
     """The keyword arguments of the pipeline's call. Raises InvalidRequest for what this pipeline cannot do."""
     accepted = inspect.signature(type(pipe).__call__).parameters
+    if "mask_image" in accepted and not fills:
+        raise InvalidRequest("This model only fills regions of a picture. Use it in the Fill tab.", "model")
     arguments: dict[str, Any] = {
         "prompt": request.prompt,
         "num_inference_steps": request.num_inference_steps,
@@ -432,6 +422,12 @@ def _arguments(pipe: Any, request: TextToImage) -> dict[str, Any]:
         if "negative_prompt" not in accepted or (second is not None and second.default <= 1):
             raise InvalidRequest("This model cannot leave words out. Empty that field.", "negative_prompt")
         arguments["negative_prompt"] = request.negative_prompt
+    if request.weighted:
+        from studio.models import weighting
+
+        arguments.pop("negative_prompt", None)
+        arguments.pop("prompt")
+        arguments.update(weighting.arguments(pipe, request.prompt, request.negative_prompt))
     return {name: value for name, value in arguments.items() if name in accepted}
 
 

@@ -35,6 +35,10 @@ class Refused(StudioError):
     """Something the studio will not do, for the person's own safety."""
 
 
+class NotFound(StudioError):
+    """There is no such thing, or it belongs to somebody else."""
+
+
 class Busy(StudioError):
     """The queue is full. Waiting helps."""
 

@@ -17,13 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.branches import Branch
-from studio.engine import Engine, Picture, Pixels, Progress
+from studio.engine import Engine, Progress
 from studio.errors import Busy, StudioError
+from studio.filling import Filled, Filling
+from studio.imaging.plain_png import write_plain
 from studio.imaging.png import write_png
+from studio.picture import Picture, Pixels
+from studio.project.pixels_store import PixelStore
 from studio.project.store import PictureStore
-from studio.requests import TextToImage
+from studio.requests import COUNT_RANGE, TextToImage, batch
 from studio.viewer.branching import paint
 from studio.viewer.facts import ribbon_of
+from studio.viewer.fills import filling_of_branch
 from studio.viewer.keeping import keep
 from studio.viewer.source import Source
 
@@ -31,6 +36,7 @@ log = logging.getLogger(__name__)
 
 FINISHED = frozenset({"done", "stopped", "failed"})
 KEPT_JOBS = 200  # finished jobs that stay readable
+FILLS_LIMIT = 1024**3  # bytes of pixels that the fills of all who wait may hold
 
 
 @dataclass(eq=False)
@@ -39,13 +45,15 @@ class _Slot:
 
     request: TextToImage
     branch: Branch | None = None  # of which run it goes on from, and how
+    filling: Filling | None = None  # of which region it is, with the pixels there, until it is painted
+    filled: dict[str, Any] | None = None  # what is told of that, with the layer that came of it
     state: str = "waiting"  # waiting | running | done | stopped | failed
     id: str | None = None
     stopped_at: int | None = None
     seconds: float | None = None
     ribbon: list[tuple[float, ...]] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, with_ribbon: bool = True) -> dict[str, Any]:
         return {
             "state": self.state,
             "id": self.id,
@@ -53,8 +61,9 @@ class _Slot:
             "seconds": self.seconds,
             "seed": self.request.seed,
             "request": self.request.to_dict(),
-            "ribbon": [list(column) for column in self.ribbon],
+            "ribbon": [list(column) for column in self.ribbon] if with_ribbon else [],
             "run": {"parent": self.branch.parent, "from": self.branch.at} if self.branch is not None else None,
+            **(self.filled or {}),
         }
 
 
@@ -82,7 +91,8 @@ class Job:
 class Jobs:
     """The queue and its worker. All methods may be called from any thread.
 
-    With a `viewer`, every run is recorded and kept there under the id of its picture, and runs can be branched.
+    With a `viewer`, every run is recorded and kept there under the id of its picture, and runs can be branched. The
+    layers of fills go to `pixels`.
     `queue_limit` are the pictures that may wait, `owner_limit` those of one person (default: as many).
     """
 
@@ -93,8 +103,10 @@ class Jobs:
         queue_limit: int = 64,
         viewer: Source | None = None,
         owner_limit: int | None = None,
+        pixels: PixelStore | None = None,
     ) -> None:
         self._engine = engine
+        self._pixels = pixels
         self._store = store
         self._viewer = viewer
         self._queue_limit = queue_limit
@@ -116,8 +128,18 @@ class Jobs:
         slot = _Slot(branch.request, branch, ribbon=ribbon_of(self._viewer, owner, branch.parent)[: branch.at])
         return self._add(Job(secrets.token_urlsafe(16), owner, [slot]))
 
+    def submit_fill(self, filling: Filling, count: int, owner: str) -> dict[str, Any]:
+        """Adds a job of `count` variations of a fill, which differ in their seeds. Raises Busy as `submit` does."""
+        slots = []
+        for fill in batch(filling.fill, count):
+            one = filling.with_seed(fill.seed)
+            slots.append(_Slot(one.painting, filling=one, filled=_told(one)))
+        return self._add(Job(secrets.token_urlsafe(16), owner, slots))
+
     def _add(self, job: Job) -> dict[str, Any]:
         with self._changed:
+            if self._held_by_fills() + _pixels_of(job) > FILLS_LIMIT:
+                raise Busy("Many large fills are waiting already. Wait for some of them, or stop them.")
             if self._closed:
                 raise Busy("The studio is closing.")
             if self._pictures_ahead(None) + len(job.slots) > self._queue_limit:
@@ -233,16 +255,17 @@ class Jobs:
             with self._changed:
                 if job.stop_all:
                     break
-                # of a branch, the steps that it shares are there already
-                job.state, job.index, job.step = "running", index, slot.branch.at if slot.branch is not None else 0
+                job.state, job.index, job.step = "running", index, _first_step(slot)
                 job.preview, job.preview_version = None, None
                 slot.state = "running"
                 self._touch(job)
             picture = self._painted(job, slot)
+            filled = slot.filling.finished(picture) if slot.filling is not None else None
+            picture = filled.picture if filled is not None else picture
             made_at = time.time_ns() // 1_000_000
             picture_id = self._store.add(job.owner, picture.to_png(), made_at, picture.seconds)
             self._remember(job, slot, picture, picture_id, made_at)
-            self._keep(job, slot, picture, picture_id)
+            self._keep(job, slot, picture, picture_id, self._laid(job, slot, filled))
         with self._changed:
             for slot in job.slots:
                 slot.state = "stopped" if slot.state == "waiting" else slot.state
@@ -258,15 +281,31 @@ class Jobs:
             return job.stop_this
 
         if slot.branch is not None and self._viewer is not None:
+            slot.filling = filling_of_branch(self._viewer, job.owner, slot.branch)
+            slot.filled = _told(slot.filling) if slot.filling is not None else None
             return paint(self._viewer, job.owner, slot.branch, on_progress, cancelled)
-        return self._engine.run(slot.request, on_progress, cancelled, record=self._viewer is not None)
+        approach = slot.filling.approach if slot.filling is not None else None
+        return self._engine.run(
+            slot.request, on_progress, cancelled, record=self._viewer is not None, approach=approach
+        )
+
+    def _laid(self, job: Job, slot: _Slot, filled: Filled | None) -> dict[str, Any] | None:
+        """What is told of a fill once it is there. Its layer is kept: the page takes it up by its id."""
+        if filled is None or slot.filled is None:
+            return slot.filled
+        layer = None
+        if self._pixels is not None:
+            pixels_id, width, height = self._pixels.add(job.owner, write_plain(filled.layer.pixels))
+            place = {"x": filled.layer.x, "y": filled.layer.y, "width": width, "height": height}
+            layer = {"pixels": pixels_id, **place}
+        return {**slot.filled, "layer": layer, "count": filled.count.to_dict()}
 
     def _remember(self, job: Job, slot: _Slot, picture: Picture, picture_id: str, made_at: int) -> None:
         """Keeps the run behind a picture. The picture itself is safe already, and stays if this fails."""
         if self._viewer is None:
             return
         try:
-            keep(self._viewer, job.owner, picture_id, picture, made_at, slot.branch)
+            keep(self._viewer, job.owner, picture_id, picture, made_at, slot.branch, slot.filling)
         except StudioError as problem:
             log.warning("%s", problem)
         except Exception:
@@ -276,14 +315,17 @@ class Jobs:
         with self._changed:
             job.step = progress.number
             job.step_times.append(time.monotonic())
+            shared = slot.branch.at if slot.branch is not None else 0
+            del slot.ribbon[shared + progress.place :]  # of steps that are made again
             slot.ribbon.append(progress.moved)
             if progress.preview is not None:
                 job.preview = progress.preview
                 job.preview_version = (job.preview_version or 0) + 1
             self._touch(job)
 
-    def _keep(self, job: Job, slot: _Slot, picture: Picture, picture_id: str) -> None:
+    def _keep(self, job: Job, slot: _Slot, picture: Picture, picture_id: str, filled: dict[str, Any] | None) -> None:
         with self._changed:
+            slot.filling, slot.filled = None, filled
             slot.id, slot.seconds, slot.stopped_at = picture_id, picture.seconds, picture.stopped_at
             slot.state = "done" if picture.stopped_at is None else "stopped"
             job.stop_this = job.stop_all
@@ -308,14 +350,18 @@ class Jobs:
         job.state, job.ended = state, time.monotonic()
         job.preview = None
         for slot in job.slots:
-            if slot.branch is not None:  # finished jobs stay readable for long: without the pixels that went into them
-                slot.branch = dataclasses.replace(slot.branch, edit=None, mask=None)
+            slot.filling = None  # finished jobs stay readable for long: without the pixels that went into them
+            if slot.branch is not None:
+                slot.branch = dataclasses.replace(slot.branch, edit=None, mask=None, within=None)
             if state == "stopped" and slot.state == "waiting":
                 slot.state = "stopped"
 
     def _touch(self, job: Job) -> None:
         job.version += 1
         self._changed.notify_all()
+
+    def _held_by_fills(self) -> int:
+        return sum(_pixels_of(job) for job in self._jobs.values())
 
     def _forget_old(self) -> None:
         finished = [job.id for job in self._jobs.values() if job.state in FINISHED]
@@ -341,6 +387,7 @@ class Jobs:
         steps = slot.request.num_inference_steps
         eta_picture, eta_job = (None, None) if finished else self._eta(job, slot)
         now = job.ended if job.ended is not None else time.monotonic()
+        few = len(job.slots) <= COUNT_RANGE[1]  # of a whole grid, the ribbons would be most of every snapshot
         return {
             "id": job.id,
             "version": job.version,
@@ -355,7 +402,7 @@ class Jobs:
             "seconds": now - job.began if job.began is not None else 0.0,
             "ribbon": [list(column) for column in slot.ribbon],
             "preview": job.preview_version,
-            "pictures": [s.as_dict() for s in job.slots],
+            "pictures": [s.as_dict(few) for s in job.slots],
         }
 
     def _eta(self, job: Job, slot: _Slot) -> tuple[float | None, float | None]:
@@ -371,3 +418,26 @@ class Jobs:
         here = per_step * (steps - job.step)
         later = sum(per_step * s.request.num_inference_steps for s in job.slots[job.index + 1 :])
         return here, here + later
+
+
+def _told(filling: Filling) -> dict[str, Any]:
+    """What is told of a fill before it is painted."""
+    return {
+        "fill": filling.fill.to_dict(),
+        "frame": dataclasses.asdict(filling.frame),
+        "working": dataclasses.asdict(filling.working),
+        "layer": None,
+        "count": None,
+    }
+
+
+def _pixels_of(job: Job) -> int:
+    """Bytes that the fills of a job hold. Its variations share them, whatever each has scaled for itself."""
+    return max((slot.filling.nbytes for slot in job.slots if slot.filling is not None), default=0)
+
+
+def _first_step(slot: _Slot) -> int:
+    """The steps of a picture that are there before it is painted: those that a branch shares or a fill leaves out."""
+    if slot.branch is not None:
+        return slot.branch.at
+    return slot.filling.fill.start if slot.filling is not None else 0

@@ -10,11 +10,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from studio import strict_json
 from studio.diffusion.strengths import Strengths
 from studio.errors import InvalidRequest, shown_value
+from studio.imaging.geometry import Bounds
 
 SOLVERS: tuple[str, ...] = (
     "DPM++ 2M",
@@ -38,6 +39,15 @@ PROMPT_LIMIT = 4000  # characters
 COUNT_RANGE = (1, 8)  # pictures in one job
 JSON_LIMIT = 64 * 1024  # bytes
 JSON_DEPTH = 7  # how deep a request nests: its correction has bands, a band a schedule, and that a list of points
+FILL_DEPTH = JSON_DEPTH + 1  # a fill holds the request of its painting
+
+PREFILLS = ("auto", "none", "blur", "inpaint", "edge", "noise")
+METHODS = ("auto", "known", "own")
+GROW_RANGE = (-256, 256)  # px of the picture
+FEATHER_RANGE = (0, 256)  # px of the picture
+MARGIN_RANGE = (0, 4096)  # px of the picture
+HARMONISE_RANGE = (0, 8)  # rounds
+CONTEXT_SIDE = 16_384  # px; no picture is larger
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class TextToImage:
     Sizes are pixels, multiples of 16. `guidance_scale` is the classifier-free guidance weight: 1 and below follow the
     model alone, higher values follow the words more. `correction` moves every sample along its way, band by band
     (see `studio.diffusion.correction`); None is off. The same request gives the same bytes on the same software.
+
+    With `weighted`, brackets in the prompt and in the words to leave out weigh words (see `studio.prompts.emphasis`);
+    without, they are plain text. `template` is what the person wrote where wildcards in it led to this prompt; nothing
+    is painted from it.
 
     Raises InvalidRequest, naming the field, if a value is outside its range.
     """
@@ -61,9 +75,12 @@ class TextToImage:
     seed: int = 0
     model: str = "painter"
     correction: Strengths | None = None
+    weighted: bool = False
+    template: str = ""
 
     def __post_init__(self) -> None:
         _check_words(self.prompt, "prompt", "The prompt")
+        _check_words(self.template, "template", "The prompt with its wildcards")
         _check_words(self.negative_prompt, "negative_prompt", "The words to leave out")
         _check_side(self.width, "width")
         _check_side(self.height, "height")
@@ -81,13 +98,18 @@ class TextToImage:
             raise InvalidRequest(
                 f"A correction is made of strengths, not {shown_value(self.correction)}.", "correction"
             )
+        if not isinstance(self.weighted, bool):
+            raise InvalidRequest(f"Weights are on or off, not {shown_value(self.weighted)}.", "weighted")
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field under its own name, as JSON has it. `correction` is left out where there is none."""
+        """Every field under its own name, as JSON has it. `correction`, `weighted` and `template` are left out where
+        there is nothing to say: plain requests read as they always did.
+        """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.correction is None:
-            del values["correction"]
-        else:
+        for name in ("correction", "weighted", "template"):
+            if not values[name]:
+                del values[name]
+        if self.correction is not None:
             values["correction"] = self.correction.to_dict()
         return values
 
@@ -122,7 +144,149 @@ class TextToImage:
         return dataclasses.replace(self, seed=seed)
 
 
-def batch(request: TextToImage, count: int) -> list[TextToImage]:
+@dataclass(frozen=True)
+class Intent:
+    """What a person means by a fill, and what suits it unless they say otherwise."""
+
+    start: float  # share of the steps that is left out at the beginning: 0 invents, near 1 keeps what is there
+    prefill: str  # what the hole holds before the model sees it
+    harmonise: int  # rounds
+    guidance: float  # share of what the model's own guidance has beyond 1: what is around says a lot already
+    needs_words: bool
+
+    def guidance_for(self, own: float) -> float:
+        """The guidance that suits a model whose own is `own`."""
+        return round(1 + self.guidance * (own - 1), 2) if own > 1 else own
+
+    def start_of(self, steps: int) -> int:
+        """The steps of so many that are left out at the beginning."""
+        return min(round(self.start * steps), steps - 1)
+
+
+INTENTS: dict[str, Intent] = {
+    "fill": Intent(start=0.0, prefill="blur", harmonise=0, guidance=1.0, needs_words=True),
+    "replace": Intent(start=0.0, prefill="blur", harmonise=0, guidance=1.0, needs_words=True),
+    "remove": Intent(start=0.1, prefill="inpaint", harmonise=0, guidance=0.25, needs_words=False),
+    "expand": Intent(start=0.1, prefill="edge", harmonise=0, guidance=0.25, needs_words=False),
+    "refine": Intent(start=0.5, prefill="none", harmonise=0, guidance=0.6, needs_words=False),
+    "vary": Intent(start=0.25, prefill="none", harmonise=0, guidance=0.6, needs_words=False),
+}
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A region of a picture, painted anew. What is outside of the mask stays the same byte for byte.
+
+    `painting` says what is painted and how; its width and height are those that the region and its surroundings are
+    worked at. Its first `start` steps are left out: 0 invents, a late start keeps what is there (the strength of
+    image-to-image is 1 - start / steps). `grow` and `feather` are pixels of the picture. `context` is what the model
+    sees, in pixels of the picture; None is the mask's bounds with `margin` on each side (None: what suits their size).
+    With `prefill`, the hole is filled before the model sees it, and `harmonise` are rounds in which every step is
+    made again from a noisier sample, so that inside and outside agree (RePaint). `match_colour` brings the colours of
+    the new content to those around it. `method` is "known" for any text-to-image model, whose known part is held
+    while the rest is painted, or "own" for the inpainting that the model brings itself.
+
+    The same request on the same pixels gives the same bytes on the same software. Raises InvalidRequest, naming the
+    field, if a value is outside its range.
+    """
+
+    painting: TextToImage
+    intent: str = "fill"
+    start: int = 0
+    grow: int = 0
+    feather: int = 4
+    context: Bounds | None = None
+    margin: int | None = None
+    prefill: str = "auto"
+    harmonise: int = 0
+    match_colour: bool = True
+    method: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.painting, TextToImage):
+            raise InvalidRequest("A fill needs a painting: what is painted, and how.", "painting")
+        _check_choice(self.intent, "intent", "an intent", tuple(INTENTS))
+        _check_choice(self.prefill, "prefill", "a pre-fill", PREFILLS)
+        _check_choice(self.method, "method", "a method", METHODS)
+        steps = self.painting.num_inference_steps
+        _check_integer(self.start, "start", f"The steps left out of {steps}", (0, steps - 1))
+        _check_integer(self.grow, "grow", "Pixels to grow the mask by", GROW_RANGE)
+        _check_integer(self.feather, "feather", "Pixels to feather the mask by", FEATHER_RANGE)
+        _check_integer(self.harmonise, "harmonise", "Rounds of harmonising", HARMONISE_RANGE)
+        if not isinstance(self.match_colour, bool):
+            raise InvalidRequest(
+                f"Matching the colours is on or off, not {shown_value(self.match_colour)}.", "match_colour"
+            )
+        if self.margin is not None:
+            _check_integer(self.margin, "margin", "The pixels around the mask", MARGIN_RANGE)
+        if self.context is not None:
+            _check_context(self.context)
+            if self.margin is not None:
+                raise InvalidRequest("Say the context or the margin around the mask, not both.", "margin")
+        if INTENTS[self.intent].needs_words and not self.painting.prompt.strip():
+            raise InvalidRequest(
+                "Say what should be there. To continue what is around it instead, choose Remove.", "prompt"
+            )
+
+    @classmethod
+    def of(cls, painting: TextToImage, intent: str = "fill", **changes: Any) -> Fill:
+        """A fill with what suits its intent, but for `changes`. The painting is taken as it is, guidance included."""
+        _check_choice(intent, "intent", "an intent", tuple(INTENTS))
+        usual = INTENTS[intent]
+        start = usual.start_of(painting.num_inference_steps)
+        return cls(painting, intent, **{"start": start, "harmonise": usual.harmonise, **changes})
+
+    @property
+    def seed(self) -> int:
+        return self.painting.seed
+
+    def with_seed(self, seed: int) -> Fill:
+        return dataclasses.replace(self, painting=self.painting.with_seed(seed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field under its own name, as JSON has it."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["painting"] = self.painting.to_dict()
+        values["context"] = dataclasses.asdict(self.context) if self.context is not None else None
+        return values
+
+    def to_json(self) -> str:
+        """JSON with sorted keys, so that equal requests have equal text."""
+        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Fill:
+        """The fill with these fields; what is missing keeps its default, unknown names are refused."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known, key=str):
+            raise InvalidRequest(f"A fill has no field {shown_value(unknown[0])}. It has {', '.join(sorted(known))}.")
+        painting, context = values.get("painting"), values.get("context")
+        if not isinstance(painting, Mapping):
+            raise InvalidRequest("A fill needs a painting: what is painted, and how.", "painting")
+        return cls(
+            **{
+                **values,
+                "painting": TextToImage.from_dict(painting),
+                "context": _read_context(context) if context is not None else None,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Fill:
+        """Reads what `to_json` wrote. Strict: no duplicate keys, no NaN, no unknown fields, no deep nesting."""
+        try:
+            values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=FILL_DEPTH)
+        except ValueError as problem:
+            raise InvalidRequest(f"This is no fill: {problem}") from problem
+        if not isinstance(values, dict):
+            raise InvalidRequest("This is no fill: it should be a JSON object with a painting and an intent.")
+        return cls.from_dict(values)
+
+
+Request = TypeVar("Request", TextToImage, Fill)
+
+
+def batch(request: Request, count: int) -> list[Request]:
     """`count` requests that differ in their seeds alone: seed, seed + 1, ... (after the last seed comes 0)."""
     _check_integer(count, "count", "Pictures", COUNT_RANGE)
     return [request.with_seed((request.seed + k) % (SEED_RANGE[1] + 1)) for k in range(count)]
@@ -156,6 +320,29 @@ def _check_integer(value: object, field: str, name: str, allowed: tuple[int, int
         raise InvalidRequest(f"{name} should be a whole number, not {shown_value(value)}.", field)
     if not low <= value <= high:
         raise InvalidRequest(f"{name} run from {low} to {high}, not {shown_value(value)}.", field)
+
+
+def _check_choice(value: object, field: str, name: str, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidRequest(f"{shown_value(value)} is not {name}. Choose one of {', '.join(choices)}.", field)
+
+
+def _read_context(value: object) -> Bounds:
+    sides = ("x", "y", "width", "height")
+    if not isinstance(value, Mapping) or set(value) != set(sides):
+        raise InvalidRequest(
+            'A context is an object like {"x": 0, "y": 0, "width": 512, "height": 512}, in pixels of the picture.',
+            "context",
+        )
+    for side, low in zip(sides, (0, 0, 1, 1), strict=True):
+        _check_integer(value[side], "context", f"The context's {side}", (low, CONTEXT_SIDE))
+    return Bounds(**value)
+
+
+def _check_context(context: object) -> None:
+    if not isinstance(context, Bounds):
+        raise InvalidRequest(f"A context is a rectangle, not {shown_value(context)}.", "context")
+    _read_context(dataclasses.asdict(context))
 
 
 def _check_side(value: object, field: str) -> None:

@@ -27,8 +27,15 @@ class Settings:
     login: Path | None = None  # a file of names and password hashes; needed to listen beyond this computer
     allowed_hosts: tuple[str, ...] = ()  # further names under which the studio may be reached
     open_browser: bool = True
-    queue_limit: int = 64  # pictures that may wait
+    rewriter: Path | None = None  # a folder with a language model that makes short prompts richer
+    queue_limit: int = 128  # pictures that may wait
 
     @property
     def is_local(self) -> bool:
         return self.host in LOCAL_HOSTS
+
+    @property
+    def address(self) -> str:
+        """Where the page is, as a browser on this computer is told."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"

@@ -23,3 +23,17 @@ def write_whole(file: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise StudioError(f"{file} cannot be written: {problem.strerror or problem}.") from problem
+
+
+def flush_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk, so that a power cut does not take them. Windows cannot be asked to.
+
+    Raises OSError.
+    """
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,18 +9,23 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studio.engine import Engine, Picture, Progress
+from studio.engine import Engine, Progress
 from studio.errors import InvalidRequest, StudioError
+from studio.picture import Picture
+from studio.prompts.prepared import prepared
 from studio.requests import SOLVERS, TextToImage, batch
 from studio.whole_file import write_whole
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("generate", help="paint pictures from a prompt", allow_abbrev=False)
-    parser.add_argument("prompt", metavar="PROMPT", help="what is there, when, and how it is painted; may be empty")
+    parser.add_argument(
+        "prompt", metavar="PROMPT", help="what is there and how it is painted; (word:1.2) weighs, {a|b} chooses"
+    )
     parser.add_argument("--negative", default="", metavar="TEXT", help="words to steer away from")
     parser.add_argument("--seed", type=integer, default=0, help="0 to 4294967295 (default 0)")
     parser.add_argument("--steps", type=integer, default=None, help="denoising steps (default: the model's own)")
@@ -44,20 +49,22 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     engine = Engine(options.model)
-    requests = batch(_corrected(_request(options, engine), options.correction), options.count)
-    files = _files(options.out, requests)
+    wanted = batch(corrected(_request(options, engine), options.correction), options.count)
+    weighs = engine.weighs(options.model)
+    requests = [prepared(request, weighs=weighs) for request in wanted]
+    files = files_for(options.out, requests)
     if not options.prompt.strip() and not options.json:
         print("No words given: the model chooses by the seed.", file=sys.stderr)
     told = []
     for index, (request, file) in enumerate(zip(requests, files, strict=True), start=1):
-        bar = _ProgressBar(index, len(requests)) if sys.stderr.isatty() else None
+        bar = ProgressBar(index, len(requests)) if sys.stderr.isatty() else None
         try:
             picture = engine.run(request, on_progress=bar, previews=False)
         finally:
             if bar is not None:
                 bar.close()
         write_whole(file, picture.to_png())
-        told.append(_told(file, picture))
+        told.append(told_of(file, picture))
         if not options.json:
             print(f"{file}  seed {request.seed}, {picture.seconds:.1f} s")
     if options.json:
@@ -81,7 +88,7 @@ def _request(options: argparse.Namespace, engine: Engine) -> TextToImage:
     )
 
 
-def _corrected(request: TextToImage, choice: str) -> TextToImage:
+def corrected(request: TextToImage, choice: str) -> TextToImage:
     """The request with the correction that a person chose. Raises StudioError, saying what to do, if there is none."""
     if choice == "off":
         return request
@@ -126,7 +133,7 @@ def find_solver(name: str) -> str:
     return next((solver for solver in SOLVERS if plain(solver) == plain(name)), name)
 
 
-def _files(out: Path, requests: list[TextToImage]) -> list[Path]:
+def files_for(out: Path, requests: Sequence[TextToImage]) -> list[Path]:
     """Where each picture goes. One picture may be named; several need a folder."""
     is_file = out.suffix.lower() == ".png" and not out.is_dir()
     if out.suffix and out.suffix.lower() != ".png" and not out.is_dir():
@@ -148,7 +155,7 @@ def _check_folder(folder: Path) -> None:
         raise StudioError(f"You may not write into {existing}. Give --out another folder.")
 
 
-def _told(file: Path, picture: Picture) -> dict[str, Any]:
+def told_of(file: Path, picture: Picture) -> dict[str, Any]:
     return {
         "file": str(file),
         "seconds": round(picture.seconds, 3),
@@ -157,7 +164,7 @@ def _told(file: Path, picture: Picture) -> dict[str, Any]:
     }
 
 
-class _ProgressBar:
+class ProgressBar:
     """One line on the terminal: which picture, which step, how long still."""
 
     def __init__(self, index: int, count: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import InvalidRequest
+from studio.project.folder_lock import FolderLock
 from studio.settings import Settings, default_data_folder
 
 
@@ -28,24 +29,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a further name this studio is reached by"
     )
+    parser.add_argument(
+        "--rewriter", type=Path, default=None, metavar="FOLDER", help="a local language model that enriches prompts"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     if not 1 <= options.port <= 65535:
         raise InvalidRequest(f"Ports run from 1 to 65535, not {options.port}.", "port")
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing leaves this computer
-    from studio.web.server import serve
-
-    serve(
-        Settings(
-            data=options.data if options.data is not None else default_data_folder(),
-            host=options.host,
-            port=options.port,
-            model=options.model,
-            login=options.login,
-            allowed_hosts=tuple(options.allow_host),
-            open_browser=not options.no_browser,
-        )
+    settings = Settings(
+        data=options.data if options.data is not None else default_data_folder(),
+        host=options.host,
+        port=options.port,
+        model=options.model,
+        login=options.login,
+        allowed_hosts=tuple(options.allow_host),
+        open_browser=not options.no_browser,
+        rewriter=options.rewriter,
     )
+    _check(settings)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing leaves this computer
+    with FolderLock(settings.data).held(settings.address):  # before anything that takes long is imported
+        from studio.web.server import serve
+
+        serve(settings)
     return 0
+
+
+def _check(settings: Settings) -> None:
+    """Raises StudioError for settings that the server would refuse, before a folder is made for them."""
+    from studio.models import catalogue
+    from studio.web.accounts import Accounts, check_exposure
+
+    accounts = Accounts.read(settings.login) if settings.login is not None else None
+    check_exposure(settings.host, accounts, settings.allowed_hosts)
+    catalogue.find(settings.model)

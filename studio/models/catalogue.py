@@ -73,6 +73,7 @@ _FAMILIES = {
     "AuraFlowPipeline": _Family(1024, 50, 3.5, "Euler"),
     "ChromaPipeline": _Family(1024, 40, 3.0, "Euler"),
     "CogView4Pipeline": _Family(1024, 50, 3.5, "Euler"),
+    "FluxFillPipeline": _Family(1024, 30, 30.0, "Euler"),
     "FluxPipeline": _Family(1024, 28, 3.5, "Euler"),
     "HunyuanDiTPipeline": _Family(1024, 30, 5.0, "DPM++ 2M"),
     "KolorsPipeline": _Family(1024, 25, 5.0, "DPM++ 2M"),
@@ -82,11 +83,15 @@ _FAMILIES = {
     "PixArtSigmaPipeline": _Family(1024, 20, 4.5, "DPM++ 2M"),
     "SanaPipeline": _Family(1024, 20, 4.5, "DPM++ 2M"),
     "StableDiffusion3Pipeline": _Family(1024, 28, 4.5, "Euler"),
+    "StableDiffusionInpaintPipeline": _Family(512, 25, 7.0, "DPM++ 2M"),
     "StableDiffusionPipeline": _Family(512, 25, 7.0, "DPM++ 2M"),
+    "StableDiffusionXLInpaintPipeline": _Family(1024, 30, 6.0, "DPM++ 2M"),
     "StableDiffusionXLPipeline": _Family(1024, 30, 6.0, "DPM++ 2M"),
     "ZImagePipeline": _Family(1024, 9, 0.0, "Euler"),
 }
 _ANY_FAMILY = _Family(1024, 28, 4.5, "Euler")
+WEIGHING = frozenset({"LatentConsistencyModelPipeline", "StableDiffusionPipeline", "StableDiffusionXLPipeline"})
+"""Pipelines whose text encoders are CLIP's, in which words can be weighed (see `weighting`)."""
 
 _SHAPES = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16))
 
@@ -256,6 +261,20 @@ def named(name: str, also: str | None = None) -> ModelCard:
     if name in names() or (also is not None and name == also):
         return find(name)
     raise ModelNotFound(f"'{shown(name)}' is not a model of this studio. Known: {', '.join(names())}.")
+
+
+def pipeline_of(card: ModelCard) -> str | None:
+    """The class of a model's pipeline, from its files; None for one that is not on this computer."""
+    from studio.models import hub
+
+    source = card.source
+    path = source if isinstance(source, Path) else hub.cached(source)
+    if path is None:
+        return None
+    if path.is_file():
+        return single_file.family_of(path).pipeline
+    pipeline: str = safety.read_index(path)["_class_name"]
+    return pipeline
 
 
 def _painter() -> ModelCard:

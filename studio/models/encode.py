@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studio.diffusion.layout import Layout
+from studio.diffusion.layout import Layout, laid_out
+from studio.errors import StudioError
+from studio.imaging.geometry import Extent
 from studio.models.layouts import statistics
 
 
@@ -18,6 +20,27 @@ def encode(pipe: Any, pixels: Tensor, layout: Layout, like: Tensor) -> Tensor | 
     The mode of the autoencoder's distribution is taken, so that the same pixels always give the same latents. None for
     pipelines whose encoding is more than one call of the autoencoder, scale and shift.
     """
+    plane = _plane(pipe, pixels)
+    return layout.from_space(plane.to(device=like.device, dtype=like.dtype), like) if plane is not None else None
+
+
+@torch.inference_mode()
+def clean_latents(pipe: Any, pixels: Tensor, size: Extent) -> tuple[Tensor, Layout] | None:
+    """Clean latents as the scheduler of `pipe` will see them, and how they lie, before any run has shown it.
+
+    `pixels` (B, 3, H, W) in [-1, 1] are `size`, that of the pipeline's call. None where `encode` gives None.
+    """
+    plane = _plane(pipe, pixels)
+    if plane is None:
+        return None
+    try:
+        return laid_out(pipe, plane, size.height, size.width)
+    except StudioError:
+        return None
+
+
+def _plane(pipe: Any, pixels: Tensor) -> Tensor | None:
+    """Clean latents (B, C, h, w) of pixels."""
     vae = getattr(pipe, "vae", None)
     if vae is None or not hasattr(vae, "encode") or not hasattr(vae.config, "scaling_factor"):
         return None
@@ -29,5 +52,5 @@ def encode(pipe: Any, pixels: Tensor, layout: Layout, like: Tensor) -> Tensor | 
     if normal is None:
         return None
     mean, std = normal
-    plane = (plane - mean) / std * vae.config.scaling_factor
-    return layout.from_space(plane.to(device=like.device, dtype=like.dtype), like)
+    normalised: Tensor = (plane - mean) / std * vae.config.scaling_factor
+    return normalised

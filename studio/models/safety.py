@@ -28,6 +28,14 @@ _CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _OWN_CODE = frozenset({"auto_map", "custom_pipelines", "custom_pipeline", "trust_remote_code"})
 # parameters of pipelines that also want a picture, a mask or a sketch, or that make films
 _MORE_THAN_WORDS = frozenset({"mask_image", "control_image", "controlnet_conditioning_scale", "num_frames", "video"})
+# pipelines of models that are made to fill: they see the mask, and paint nothing without one
+FILLING = frozenset(
+    {
+        "FluxFillPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionXLInpaintPipeline",
+    }
+)
 _INDEX_SUFFIX = ".safetensors.index"
 
 
@@ -102,6 +110,26 @@ def check_configuration(folder: Path) -> ModelFolder:
                 _refuse_own_code(read_json(path), path.name)
     left_out = frozenset(name for name, value in index.items() if value in ([None, None], None))
     return ModelFolder(folder, index["_class_name"], components, (), None, left_out)
+
+
+def check_language_model(folder: Path) -> tuple[Weights, ...]:
+    """The weights of a transformers model in a folder of its own: safetensors only, no code, no links out of it.
+
+    Raises ModelNotFound, saying what is missing, or UnsafeModel, saying what could do harm.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(f"`{shown(folder.name)}` holds no language model: it has no config.json.")
+    for path in sorted(folder.iterdir()):
+        _check_inside(folder, path)
+        if path.suffix == ".py":
+            raise _own_code(path.name)
+        if path.name.endswith("config.json"):
+            _refuse_own_code(read_json(path), path.name)
+    sets = _weight_sets(folder)
+    if None not in sets:
+        _refuse_pickles(folder.parent, folder)
+        raise ModelNotFound(f"`{shown(folder.name)}` holds no weights (.safetensors). Fetch it again.")
+    return tuple(check_weights(path) for path in sets[None])
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -282,13 +310,17 @@ def check_classes(model: ModelFolder) -> None:
 
 
 def _check_paints_from_words(pipeline: Any) -> None:
-    """Raises UnsafeModel unless the pipeline makes a picture of a chosen size from a prompt, out of one folder."""
+    """Raises UnsafeModel unless the pipeline makes a picture of a chosen size from a prompt, out of one folder.
+
+    One that also wants to know what is to be filled is allowed where it is known to be made for that.
+    """
     parameters = inspect.signature(pipeline.__call__).parameters
+    refused = _MORE_THAN_WORDS - ({"mask_image"} if pipeline.__name__ in FILLING else set())
     needed = {name for name, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
     if (
         needed - {"self", "prompt"}
         or not parameters.keys() >= {"prompt", "width", "height"}
-        or not parameters.keys().isdisjoint(_MORE_THAN_WORDS)
+        or not parameters.keys().isdisjoint(refused)
         or pipeline._load_connected_pipes
     ):
         raise UnsafeModel(

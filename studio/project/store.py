@@ -9,19 +9,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, UnreadablePicture
 from studio.imaging.png import REQUEST_KEY, read_png_text
 from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
+from studio.whole_file import flush_folder
 
+log = logging.getLogger(__name__)
+
+_HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
+_PARTIAL = re.compile(r"\.[0-9]{13}-[0-9a-f]{16}\.part")
 _ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # milliseconds since 1970, then 64 random bits
 
 
@@ -43,13 +51,26 @@ class PictureStore:
         self._folder = folder / "pictures"
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], KeptPicture | None] = {}
+        self._kept: Callable[[str, KeptPicture, int], None] | None = None
+        self._hidden: Callable[[str], frozenset[str]] | None = None
+
+    def tell(self, kept: Callable[[str, KeptPicture, int], None], hidden: Callable[[str], frozenset[str]]) -> None:
+        """From now on `kept` is told of every new picture, with its owner and bytes, and `hidden` is asked which
+        pictures of an owner are in the bin, so that `newest` leaves them out."""
+        self._kept, self._hidden = kept, hidden
 
     def prepare(self) -> None:
-        """Makes the folder. Raises StudioError if no picture could be kept there."""
+        """Makes the folder and sweeps half-written files. Raises StudioError if no picture could be kept there."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
                 pass
+            for home in self._folder.iterdir():
+                # somebody's own folder may be called "pictures" too: what does not bear our names is never touched
+                if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+                    for entry in os.scandir(home):  # a folder may hold very many
+                        if entry.name.startswith(".") and _PARTIAL.fullmatch(entry.name):
+                            Path(entry.path).unlink(missing_ok=True)
         except OSError as problem:
             raise StudioError(
                 f"Pictures cannot be kept in {self._folder}: {problem.strerror or problem}. "
@@ -59,6 +80,24 @@ class PictureStore:
     def add(self, owner: str, png: bytes, made_at: int, seconds: float | None = None) -> str:
         """Keeps a picture and returns its id. Raises StudioError if the disk does not take it."""
         picture_id = f"{made_at:013d}-{secrets.token_hex(8)}"
+        self._keep(owner, picture_id, png, seconds)
+        return picture_id
+
+    def adopt(self, owner: str, picture_id: str, png: bytes) -> None:
+        """Keeps a picture that has an id already: it was made in another studio. Raises StudioError as `add` does."""
+        if not _ID.fullmatch(picture_id):
+            raise ValueError(f"{picture_id!r} is not the id of a picture.")
+        self._keep(owner, picture_id, png, None)
+
+    def discard(self, owner: str, picture_id: str) -> None:
+        """Deletes a picture for good."""
+        if _ID.fullmatch(picture_id):
+            with contextlib.suppress(OSError):
+                (self._home(owner) / f"{picture_id}.png").unlink(missing_ok=True)
+            with self._lock:
+                self._known.pop((owner, picture_id), None)
+
+    def _keep(self, owner: str, picture_id: str, png: bytes, seconds: float | None) -> None:
         folder = self._home(owner)
         partial = folder / f".{picture_id}.part"
         try:
@@ -68,6 +107,7 @@ class PictureStore:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(folder / f"{picture_id}.png")
+            flush_folder(folder)
         except OSError as problem:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -75,12 +115,16 @@ class PictureStore:
                 f"The picture could not be kept in {folder}: {problem.strerror or problem}. Make room there, "
                 "or start with --data and another folder."
             ) from problem
-        kept = _read(picture_id, png)
+        kept = picture_in(picture_id, png)
         if kept is not None and seconds is not None:
             kept = KeptPicture(kept.id, kept.request, kept.made_at, kept.stopped_at, seconds)
         with self._lock:
             self._known[owner, picture_id] = kept
-        return picture_id
+        if kept is not None and self._kept is not None:
+            try:
+                self._kept(owner, kept, len(png))
+            except StudioError as problem:  # the picture is safe, and found at the next start
+                log.warning("%s", problem)
 
     def png(self, owner: str, picture_id: str) -> bytes | None:
         """The bytes of a picture of this owner, or None."""
@@ -91,12 +135,24 @@ class PictureStore:
         except OSError:
             return None
 
+    def has(self, owner: str, picture_id: str) -> bool:
+        """Whether there is such a picture of this owner."""
+        return bool(_ID.fullmatch(picture_id)) and (self._home(owner) / f"{picture_id}.png").is_file()
+
+    def ids(self, owner: str) -> set[str]:
+        """The ids of all pictures of this owner, those in the bin included."""
+        found = set()
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._home(owner)):
+                name, _, ending = entry.name.rpartition(".")
+                if ending == "png" and _ID.fullmatch(name):
+                    found.add(name)
+        return found
+
     def newest(self, owner: str, limit: int = 60) -> list[KeptPicture]:
         """The owner's newest pictures, newest first. Files that are not ours are left alone."""
-        try:
-            ids = sorted((f.stem for f in self._home(owner).glob("*.png") if _ID.fullmatch(f.stem)), reverse=True)
-        except OSError:
-            return []
+        hidden = self._hidden(owner) if self._hidden is not None else frozenset()
+        ids = sorted(self.ids(owner) - hidden, reverse=True)
         kept = []
         for picture_id in ids[:limit]:
             key = (owner, picture_id)
@@ -104,7 +160,7 @@ class PictureStore:
                 is_known, found = key in self._known, self._known.get(key)
             if not is_known:
                 data = self.png(owner, picture_id)
-                found = _read(picture_id, data) if data is not None else None
+                found = picture_in(picture_id, data) if data is not None else None
                 with self._lock:
                     self._known[key] = found
             if found is not None:
@@ -115,10 +171,10 @@ class PictureStore:
         return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
 
 
-def request_in(png: bytes) -> tuple[TextToImage, int | None]:
-    """The request that a PNG of ours carries, and the step at which it was stopped (None: it is whole).
+def note_in(png: bytes) -> dict[str, Any]:
+    """What a PNG of ours says of itself: `request` as JSON has it, `made_with`, and `stopped_at`, `branch` or `fill`.
 
-    Raises UnreadablePicture if the file is no PNG or carries no request, InvalidRequest if the request is not valid.
+    Only `request` is known to be an object. Raises UnreadablePicture if the file is no PNG or carries no request.
     """
     text = read_png_text(png).get(REQUEST_KEY)
     if text is None:
@@ -133,6 +189,15 @@ def request_in(png: bytes) -> tuple[TextToImage, int | None]:
         raise UnreadablePicture(
             f"The request in this PNG has format {json.dumps(note.get('format'))[:20]}; this studio reads format 1."
         )
+    return note
+
+
+def request_in(png: bytes) -> tuple[TextToImage, int | None]:
+    """The request that a PNG of ours carries, and the step at which it was stopped (None: it is whole).
+
+    Raises UnreadablePicture if the file is no PNG or carries no request, InvalidRequest if the request is not valid.
+    """
+    note = note_in(png)
     request = TextToImage.from_dict(note["request"])
     stopped_at = note.get("stopped_at")
     if isinstance(stopped_at, bool) or not isinstance(stopped_at, int):
@@ -140,7 +205,8 @@ def request_in(png: bytes) -> tuple[TextToImage, int | None]:
     return request, stopped_at if 0 <= stopped_at < request.num_inference_steps else None
 
 
-def _read(picture_id: str, png: bytes) -> KeptPicture | None:
+def picture_in(picture_id: str, png: bytes) -> KeptPicture | None:
+    """What the file of a picture tells of it; None for one that does not."""
     try:
         request, stopped_at = request_in(png)
     except (UnreadablePicture, InvalidRequest):

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from studio.branches import LABEL_LIMIT, Branch, Edit, Lock, Mask, Mix, label_of
 from studio.diffusion.strengths import Strengths
-from studio.engine import Picture, Progress
+from studio.engine import Progress
 from studio.errors import InvalidRequest, StudioError
+from studio.passage import Approach, Passage
+from studio.picture import Picture
 from studio.project.runs import KeptRun
+from studio.prompts.prepared import prepared
 from studio.requests import SEED_RANGE, TextToImage
 from studio.viewer import drawing, numbers
 from studio.viewer.facts import largest_levels, lock_levels, lockable_bands
+from studio.viewer.fills import filling_of_branch
 from studio.viewer.source import Frame, Source
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from studio.diffusion.resume import ResumePoint
 
 CHANGEABLE = ("prompt", "negative_prompt", "guidance_scale", "solver", "num_inference_steps")
-_FIELDS = ("from", "request", "correction", "mask", "edit", "noise", "lock", "mix", "label")
+_FIELDS = ("from", "request", "correction", "mask", "within", "edit", "noise", "lock", "mix", "label")
 _KEEP = object()  # the correction of the parent
 
 Find = Callable[[str], "NDArray[np.uint8] | None"]
@@ -49,6 +53,7 @@ class Wish:
     lock: Mapping[str, Any] | None  # fields of a Lock; what is missing follows from the run
     mix: Mapping[str, Any] | None  # the same of a Mix
     label: str | None
+    within: NDArray[np.uint8] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], find: Find) -> Wish:
@@ -76,6 +81,7 @@ class Wish:
             lock=_object(values, "lock"),
             mix=_object(values, "mix"),
             label=_label(values.get("label")),
+            within=_upload(values, "within", "within", find),
         )
 
 
@@ -98,6 +104,8 @@ def branch_of(source: Source, owner: str, run_id: str, wish: Wish, running: Sequ
     else:
         raise InvalidRequest(f"A branch starts from step 1 to {last + 1} of this run, not {wish.at + 1}.", "from")
     request = TextToImage.from_dict({**before.to_dict(), **wish.changes})
+    if (request.prompt, request.negative_prompt) != (before.prompt, before.negative_prompt):  # words of its own
+        request = prepared(replace(request, template="", weighted=False), weighs=source.engine.weighs(request.model))
     request = replace(request, correction=before.correction if wish.correction is _KEEP else wish.correction)
     edit = None
     if wish.edit is not None:
@@ -126,6 +134,7 @@ def branch_of(source: Source, owner: str, run_id: str, wish: Wish, running: Sequ
         noise_seed=wish.noise_seed,
         lock=lock,
         mix=mix,
+        within=mask_of(wish.within, before, "within"),
     )
     if at or branch.steps_in:
         source.frames(owner, run)  # so that a run whose latents are gone is refused now rather than in the queue
@@ -140,11 +149,20 @@ def paint(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Picture:
-    """Paints a branch: only its own steps are made. Raises StudioError with words for the person."""
+    """Paints a branch: only its own steps are made. Raises StudioError with words for the person.
+
+    What was known to a fill is known to its branches too: `fills.filling_of_branch` puts their pictures back.
+    """
     run = source.run(owner, branch.parent)
     # from the start and with nothing put in, a branch is a run of its own: the exact picture of its request
     point = _point(source, owner, run, branch) if branch.at or branch.steps_in else None
-    picture = source.engine.run(branch.request, on_progress, cancelled, record=True, resume=point, mask=branch.mask)
+    filling = filling_of_branch(source, owner, branch)
+    approach: Approach | None = filling.approach if filling is not None else None
+    if branch.within is not None:
+        approach = _held(source, owner, run, branch, approach)
+    picture = source.engine.run(
+        branch.request, on_progress, cancelled, record=True, resume=point, mask=branch.mask, approach=approach
+    )
     return replace(picture, branch=branch.note())
 
 
@@ -171,6 +189,22 @@ def mask_of(pixels: NDArray[np.uint8] | None, request: TextToImage, field: str) 
     if (height, width) == (request.height, request.width):
         return chosen
     return drawing.resized(chosen, request.width, request.height)
+
+
+def _held(source: Source, owner: str, run: KeptRun, branch: Branch, inner: Approach | None) -> Approach:
+    """How a branch goes that changes its parent only within a mask: the rest is held at what the parent came to."""
+    import torch
+
+    from studio.diffusion.known import KeepKnown
+
+    assert branch.within is not None
+    keep = KeepKnown(source.frames(owner, run)[-1].clean, torch.from_numpy(branch.within), run.request.seed)
+
+    def approach(pipe: Any) -> Passage:
+        passage = inner(pipe) if inner is not None else Passage()
+        return replace(passage, hooks=(*passage.hooks, keep))
+
+    return approach
 
 
 # -- the point to go on from ------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ def gap_beside(request: TextToImage, noise_levels: Sequence[float], data: Path |
         "samples": before.samples,
         "unit": UNIT,
         "verdict": found.verdict,
+        "closed": found.closed[1] if found.closed is not None else None,  # share of the squared gap, on new samples
     }
 
 

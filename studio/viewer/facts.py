@@ -71,6 +71,7 @@ def facts_of(
         "wavelet": wavelet,
         "levels": levels,
         "look": used,
+        "waking": source.waking(run),
         "wavelets": list(numbers.WAVELETS),
         "max_levels": numbers.MAX_LEVELS,
         "space": {
@@ -160,10 +161,11 @@ def _rows(values: Sequence[Sequence[float]]) -> list[list[float]]:
     return [list(row) for row in values]
 
 
-def _scales(found: BandNumbers, samples: int, unit: float) -> dict[str, list[float]]:
+def _scales(found: BandNumbers, samples: int, unit: float) -> dict[str, Any]:
     return {
         "bands": [unit * v for v in numbers.scales(found.energy, samples)],
-        "added": [unit * v for v in numbers.scales(found.change, samples, skip_first=True)],
+        "added": [unit * v for v in numbers.added_scales(found.change, samples)],
+        "whole": unit * numbers.whole_added_scale(found.change, samples),
     }
 
 

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from studio.branches import Branch
-from studio.engine import Picture
+from studio.filling import Filling
+from studio.picture import Picture
+from studio.project.kept_fill import files_of
 from studio.project.runs import KeptRun, KeptStep, Measured, Strip
-from studio.viewer import drawing, numbers
+from studio.viewer import drawing, fills, numbers
 from studio.viewer.numbers import Plane
 from studio.viewer.source import DEFAULT_LEVELS, DEFAULT_WAVELET, Frame, Source, frame_of, looked, whole_steps
 
@@ -16,9 +18,18 @@ STRIP_SIDE = 192  # px, longest side of a small preview
 
 
 def keep(
-    source: Source, owner: str, picture_id: str, picture: Picture, made_at: int, branch: Branch | None = None
+    source: Source,
+    owner: str,
+    picture_id: str,
+    picture: Picture,
+    made_at: int,
+    branch: Branch | None = None,
+    filling: Filling | None = None,
 ) -> KeptRun | None:
-    """Keeps the recording of `picture` with what can be measured of it at once; None if it has none."""
+    """Keeps the recording of `picture` with what can be measured of it at once; None if it has none.
+
+    `filling` is the fill that it is of.
+    """
     recording = picture.recording
     if recording is None or not recording.steps:
         return None
@@ -38,6 +49,7 @@ def keep(
         order=first.order,
         steps=steps,
         label=branch.label if branch is not None else "Original",
+        fill=fills.kept(filling) if filling is not None else None,
         seconds=picture.seconds,
         stopped_at=picture.stopped_at,
         parent=parent.id if parent is not None else None,
@@ -61,7 +73,8 @@ def keep(
         strip = Strip(columns, -(-len(tiles) // columns), tiles[0].shape[1], tiles[0].shape[0])
         strip_png = drawing.quick_png(drawing.grid(tiles, columns))
     run = dataclasses.replace(run, measured=measured, strip=strip)
-    source.runs.add(owner, run, recording, strip_png)
+    beside = files_of(filling.source, filling.mask, filling.free) if filling is not None else None
+    source.runs.add(owner, run, recording, strip_png, beside)
     return run
 
 

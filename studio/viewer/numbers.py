@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.diffusion.shares import shares
 from studio.errors import StudioError
 from studio.project.runs import BandNumbers
 
@@ -19,7 +20,7 @@ WAVELETS = ("haar", "db2", "db4", "sym4", "sym8", "coif2")  # orthogonal: energi
 MAX_LEVELS = 5
 SETTLED = 0.05  # of the final energy
 FIVE_NAMES = ("Composition", "Forms", "Details", "Texture", "Grain")
-SCALE = 4.0  # largest root mean squares of a run that lie between mid-grey and white
+SCALE = 4.0  # root mean squares that lie between mid-grey and white
 ONE_BAND = 60.0  # percent; above it one band is named, otherwise the two largest
 
 Plane = NDArray[np.float32]
@@ -72,15 +73,11 @@ def measure(planes: Iterable[Plane], wavelet: str, levels: int) -> BandNumbers:
 
 def moved(numbers: BandNumbers) -> list[list[float]]:
     """Shares of the bands in what each step changed, in percent; every row adds up to 100.0."""
-    from studio.diffusion.wavelets import shares
-
     return [shares(np.array(row)) for row in numbers.change]
 
 
 def share(numbers: BandNumbers) -> list[list[float]]:
     """Shares of the bands in the energy of each step's estimate, in percent; every row adds up to 100.0."""
-    from studio.diffusion.wavelets import shares
-
     return [shares(np.array(row)) for row in numbers.energy]
 
 
@@ -101,14 +98,27 @@ def settled_at(numbers: BandNumbers) -> list[int]:
     return found
 
 
-def scales(rows: Sequence[Sequence[float]], samples: int, skip_first: bool = False) -> list[float]:
+def scales(rows: Sequence[Sequence[float]], samples: int) -> list[float]:
     """What a band's white stands for, common over the run: 4 times the largest root mean square of any step.
 
-    `rows` are energies per step and band, `samples` the values in one plane. With `skip_first` the first step is left
-    out, whose change is the whole picture.
+    `rows` are energies per step and band, `samples` the values in one plane.
     """
-    energy = np.array(rows[1:] if skip_first and len(rows) > 1 else rows)
-    return [float(v) for v in SCALE * np.sqrt(energy.max(axis=0) / max(samples, 1))]
+    return [float(v) for v in SCALE * np.sqrt(np.array(rows).max(axis=0) / max(samples, 1))]
+
+
+def added_scales(rows: Sequence[Sequence[float]], samples: int) -> list[float]:
+    """The same for what the steps changed: 4 times the root mean square of the step in the middle of their order.
+
+    The first step changes the whole picture and those after it fifty times what the last ones do: measured on them,
+    every later step would be plain grey. So the first step is left out, and what goes beyond the scale is clipped.
+    """
+    energy = np.array(rows[1:] if len(rows) > 1 else rows)
+    return [float(v) for v in SCALE * np.sqrt(np.median(energy, axis=0) / max(samples, 1))]
+
+
+def whole_added_scale(change: Sequence[Sequence[float]], samples: int) -> float:
+    """The same for all bands of a change together."""
+    return added_scales([[sum(row)] for row in change], samples)[0]
 
 
 def sentence(

@@ -7,6 +7,7 @@ by the model's decoder. The steps that a branch shares are those of the run that
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ QUICK = 1.0  # seconds for decoding a whole run, up to which the decoder is used
 DEFAULT_WAVELET, DEFAULT_LEVELS = "db2", 4
 LOOKS = ("auto", "fast", "full")
 SIZES = (16, 2048)  # px
-
+GAINS = (1 / 64, 64.0)  # times what a scale shows
 
 _WANTED: ContextVar[Callable[[], bool]] = ContextVar("wanted", default=lambda: True)
 
@@ -150,7 +151,14 @@ class Source:
     def measured(
         self, owner: str, run: KeptRun, wavelet: str, levels: int, look: str
     ) -> tuple[BandNumbers | None, BandNumbers, str]:
-        """Numbers of the run as a picture (None if it cannot be one) and as latents, and the look they are of."""
+        """Numbers of the run as a picture (None if it cannot be one) and as latents, and the look they are of.
+
+        While the model is not in memory yet, those that were kept with the run are answered where they will do.
+        """
+        kept = run.measured
+        usual = kept is not None and (kept.wavelet, kept.levels) == (wavelet, levels)
+        if kept is not None and usual and look in ("auto", kept.look) and self.waking(run):
+            return kept.picture, kept.latent, kept.look
         try:
             frames = self.frames(owner, run)
             used = self.usual_look(owner, run, frames) if look == "auto" else look
@@ -166,10 +174,13 @@ class Source:
             )
             return picture, latent, used
         except (LatentsGone, CannotShow):
-            kept = run.measured
-            if kept is None or (kept.wavelet, kept.levels) != (wavelet, levels) or look == "full":
+            if kept is None or not usual or look == "full":
                 raise
             return kept.picture, kept.latent, kept.look
+
+    def waking(self, run: KeptRun) -> bool:
+        """Whether the model that could show the run is not in memory yet, and will be."""
+        return self.engine.loaded_model is None and run.request.model == self.engine.default_model
 
     def _numbers(self, key: tuple[object, ...], make: Callable[[], BandNumbers]) -> BandNumbers:
         return self.cache.get(("numbers", *key), make, lambda n: 64 * 2 * len(n.energy) * len(n.energy[0]))
@@ -225,6 +236,16 @@ def check_size(size: int | None) -> None:
     """Raises InvalidRequest for a longest side, in pixels, that no picture is drawn at."""
     if size is not None and not SIZES[0] <= size <= SIZES[1]:
         raise InvalidRequest(f"Sizes run from {SIZES[0]} to {SIZES[1]} pixels, not {size}.", "size")
+
+
+def checked_gain(gain: float) -> float:
+    """An amplification to two digits: finer ones look the same, and each would be kept.
+
+    Raises InvalidRequest for one that nothing is drawn with.
+    """
+    if not (math.isfinite(gain) and GAINS[0] <= gain <= GAINS[1]):
+        raise InvalidRequest(f"The gain runs from 1/64 to {GAINS[1]:g}, not {gain:g}.", "gain")
+    return max(float(f"{gain:.2g}"), GAINS[0])
 
 
 def check_step(run: KeptRun, index: int) -> None:

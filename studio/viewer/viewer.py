@@ -13,7 +13,7 @@ from studio.engine import CannotShow
 from studio.errors import InvalidRequest, UnreadablePicture
 from studio.imaging.geometry import Extent
 from studio.imaging.png import read_picture
-from studio.project.runs import KeptRun
+from studio.project.runs import BandNumbers, KeptRun
 from studio.viewer import drawing, numbers
 from studio.viewer.keeping import STRIP_SIDE
 from studio.viewer.source import (
@@ -27,6 +27,7 @@ from studio.viewer.source import (
     check_look,
     check_size,
     check_step,
+    checked_gain,
 )
 
 THUMBNAIL_SIDE = 160  # px
@@ -40,8 +41,9 @@ _ENTRY = 1024  # bytes that a cached file takes beside its own
 class BandWish:
     """How the bands of a step are to be drawn. Raises InvalidRequest, naming the field, for what cannot be.
 
-    `show`: signed around mid-grey, or magnitude. `added`: of what the step changed. `size`: longest side of a tile in
-    pixels. `channel`: of the latent (default: the first where signed, all together as magnitude). `only`: one band.
+    `show`: signed around mid-grey, or magnitude. `added`: of what the step changed. `gain`: how often the run's common
+    scale is amplified; what goes beyond black and white is clipped. `size`: longest side of a tile in pixels.
+    `channel`: of the latent (default: the first where signed, all together as magnitude). `only`: one band.
     """
 
     wavelet: str = DEFAULT_WAVELET
@@ -53,11 +55,13 @@ class BandWish:
     size: int = 256
     channel: int | None = None
     only: int | None = None
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         check_bands(self.wavelet, self.levels)
         check_look(self.look, LOOKS[1:])
         check_size(self.size)
+        object.__setattr__(self, "gain", checked_gain(self.gain))
         if self.space not in ("picture", "latent"):
             raise InvalidRequest(
                 f"Bands are those of the picture or of the latent, not of {self.space[:40]!r}.", "space"
@@ -91,17 +95,26 @@ class Viewer(Source):
         return self._png(("thumbnail", owner, run.id), lambda: self._last_tile(owner, run))
 
     def step(
-        self, owner: str, run_id: str, index: int, look: str = "full", show: str = "estimate", size: int | None = None
+        self,
+        owner: str,
+        run_id: str,
+        index: int,
+        look: str = "full",
+        show: str = "estimate",
+        size: int | None = None,
+        gain: float = 1.0,
     ) -> bytes:
         """One step as PNG at the picture's size, or with its longest side at most `size` px.
 
-        `show` is the clean `estimate`, what the step `added` to it (grey is no change), or the sample as it entered,
-        still `noisy`. Raises NotThere, LatentsGone, CannotShow, InvalidRequest.
+        `show` is the clean `estimate`, what the step `added` to it (grey is no change; `gain` amplifies the run's
+        common scale), or the sample as it entered, still `noisy`. Raises NotThere, LatentsGone, CannotShow,
+        InvalidRequest.
         """
         run = self.run(owner, run_id)
         check_step(run, index)
         check_look(look, LOOKS[1:])
         check_size(size)
+        gain = checked_gain(gain)
         if show not in ("estimate", "added", "noisy"):
             raise InvalidRequest(f"{show[:40]!r} cannot be shown. Choose estimate, added or noisy.", "show")
 
@@ -110,7 +123,7 @@ class Viewer(Source):
                 frame = self.frames(owner, run)[index]
                 plane = self.pixels_of(run, frame.step.x, look, frame.step.layout)
             elif show == "added":
-                scale = self._added_scale(owner, run)
+                scale = self._added_scale(owner, run) / gain
                 return drawing.fitted(
                     drawing.signed(self.added(owner, run, index, look), scale).transpose(1, 2, 0), side
                 )
@@ -119,7 +132,7 @@ class Viewer(Source):
             return drawing.fitted(drawing.pixels_of(plane), side)
 
         side = size or SIZES[1]
-        return self._png(("step", owner, run.id, index, look, show, size), make)
+        return self._png(("step", owner, run.id, index, look, show, size, gain if show == "added" else 1.0), make)
 
     def bands(self, owner: str, run_id: str, index: int, wish: BandWish) -> tuple[bytes, int, int]:
         """The bands of a step in one PNG, coarse to fine from top to bottom, and the width and height of a tile.
@@ -209,14 +222,13 @@ class Viewer(Source):
         picture, _, _ = self.measured(owner, run, DEFAULT_WAVELET, DEFAULT_LEVELS, "auto")
         if picture is None:
             raise CannotShow("This model's steps cannot be shown as pictures.")
-        whole = [[sum(row)] for row in picture.change]
-        return numbers.scales(whole, run.request.width * run.request.height * 3, skip_first=True)[0]
+        return numbers.whole_added_scale(picture.change, run.request.width * run.request.height * 3)
 
     def _picture_tiles(self, owner: str, run: KeptRun, index: int, wish: BandWish) -> list[drawing.Pixels]:
         found, _, _ = self.measured(owner, run, wish.wavelet, wish.levels, "auto")
         assert found is not None  # or there would be no plane
         samples = run.request.width * run.request.height * 3
-        scale = numbers.scales(found.change if wish.added else found.energy, samples, skip_first=wish.added)
+        scale = _scales(found, samples, wish)
         plane = (self.added if wish.added else self.plane)(owner, run, index, wish.look)
         split = wish.wavelet, wish.levels
         paint = drawing.signed if wish.show == "signed" else drawing.magnitude
@@ -233,7 +245,7 @@ class Viewer(Source):
         frames = self.frames(owner, run)
         _, found, _ = self.measured(owner, run, wish.wavelet, wish.levels, "fast")
         samples = run.channels * run.latent_height * run.latent_width
-        scale = numbers.scales(found.change if wish.added else found.energy, samples, skip_first=wish.added)
+        scale = _scales(found, samples, wish)
         plane = frames[index].latents
         if wish.added and index:
             plane = plane - frames[index - 1].latents
@@ -272,3 +284,9 @@ class Viewer(Source):
 
     def _png(self, key: tuple[object, ...], make: Callable[[], drawing.Pixels]) -> bytes:
         return self.cache.get(("png", *key), lambda: drawing.quick_png(make()), lambda png: len(png) + _ENTRY)
+
+
+def _scales(found: BandNumbers, samples: int, wish: BandWish) -> list[float]:
+    """What white stands for in each band, common over the run."""
+    common = numbers.added_scales(found.change, samples) if wish.added else numbers.scales(found.energy, samples)
+    return [scale / wish.gain for scale in common]

@@ -33,7 +33,11 @@ VISITOR_COOKIE = "wavebrush_visitor"
 BODY_LIMIT = 1024 * 1024  # bytes, where `body_limits` says nothing else
 BODY_LIMITS = {
     "/studio/import": 64 * 1024 * 1024,
+    "/studio/pictures/open": 64 * 1024 * 1024,
     "/studio/uploads": 24 * 1024 * 1024,
+    "/studio/pixels": 72 * 1024 * 1024,  # 4096 x 4096 RGBA that no packing makes smaller
+    "/studio/documents/import": 3 * 1024**3,  # goes to the disk piece by piece
+    "/studio/documents": 4 * 1024 * 1024 + 64 * 1024,
     "/studio/login": 4096,
     "/studio/jobs": 128 * 1024,
     "/studio/runs": 128 * 1024,
@@ -435,5 +439,7 @@ def _cookie(visitor: str, *, secure: bool) -> bytes:
 
 
 def _too_much(limit: int) -> str:
-    size = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit >> 10} kB"
+    size = (
+        f"{limit >> 30} GB" if limit >= 1 << 30 else f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit >> 10} kB"
+    )
     return f"That is more than can be sent here at once: at most {size}."

@@ -48,6 +48,7 @@ __all__ = [
 SESSION_COOKIE = "wavebrush_session"
 LOGIN_PATH = "/studio/login"
 LOGOUT_PATH = "/studio/logout"
+NOBODYS = frozenset({"/manifest.json"})  # asked for without cookies; it says how the page is called, and no more
 
 SESSION_IDLE = 12 * 3600.0  # seconds without a request after which a session ends
 SESSION_LONGEST = 7 * 24 * 3600.0  # seconds after which it ends in any case
@@ -202,7 +203,7 @@ class LoginGate:
             response = RedirectResponse(LOGIN_PATH, 303)
             response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
             return response
-        if name is not None:
+        if name is not None or (path in NOBODYS and method in ("GET", "HEAD")):
             return None
         if path == "/" and method in ("GET", "HEAD"):
             return RedirectResponse(LOGIN_PATH, 303)

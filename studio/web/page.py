@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from studio.assets import asset
+from studio.prompts.components import CATEGORIES
+from studio.web.tab_fill import build_fill_tab
+from studio.web.tab_gallery import build_gallery_tab
 from studio.web.tab_generate import GUIDANCE, STEPS, build_generate_tab
 from studio.web.tab_steps import build_steps_tab
 from studio.web.theme import make_theme
@@ -20,17 +23,29 @@ from studio.web.theme import make_theme
 if TYPE_CHECKING:
     from studio.models.catalogue import ModelCard
 
-STYLES = ("tokens.css", "frame.css", "form.css", "stage.css", "steps.css", "steps_panels.css")
+STYLES = (
+    "tokens.css",
+    "frame.css",
+    "form.css",
+    "prompt.css",
+    "stage.css",
+    "steps.css",
+    "steps_panels.css",
+    "canvas.css",
+    "fill.css",
+    "fill_dock.css",
+    "gallery.css",
+)
 
 
 def build_page(card: ModelCard, chips: Mapping[str, Sequence[str]] | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
     """The page, and the keyword arguments with which `gr.mount_gradio_app` should mount it.
 
     `card` is the model that the studio was started with; `chips` are the phrases by category that build a prompt, or
-    None for the bundled painter's own.
+    None for the bundled painter's own, and for general ones with any other model.
     """
     if chips is None:
-        chips = _painter_chips() if card.name == "painter" else {}
+        chips = _painter_chips() if card.name == "painter" else CATEGORIES
     with gr.Blocks(
         title="wavebrush", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)
     ) as blocks:
@@ -51,8 +66,12 @@ def build_page(card: ModelCard, chips: Mapping[str, Sequence[str]] | None = None
         with gr.Tabs(elem_id="wb-tabs"):
             with gr.Tab("Generate", id="generate", elem_id="wb-generate"):
                 build_generate_tab(card, chips, _address("generate.js"))
+            with gr.Tab("Fill", id="fill", elem_id="wb-fill-tab"):
+                build_fill_tab(_address("fill.js"))
             with gr.Tab("Steps", id="steps", elem_id="wb-steps-tab"):
                 build_steps_tab(_address("steps.js"))
+            with gr.Tab("Gallery", id="gallery", elem_id="wb-gallery-tab"):
+                build_gallery_tab(_address("gallery.js"))
     mount: dict[str, Any] = {
         "theme": make_theme(),
         "head": _head(card),
@@ -82,7 +101,8 @@ def _head(card: ModelCard) -> str:
     )
     return (
         f'{links}<link rel="icon" type="image/svg+xml" href="{_address("favicon.svg")}">'
-        f'<script type="module" src="{_address("frame.js")}"></script><style>{ticks}</style>'
+        f'<script type="module" src="{_address("frame.js")}"></script>'
+        f'<script type="module" src="{_address("gallery_link.js")}"></script><style>{ticks}</style>'
     )
 
 

@@ -5,6 +5,7 @@ Who may come here is the guard's business (`guard.py`); whose pictures and jobs 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -22,7 +23,10 @@ from studio.assets import asset
 from studio.engine import Engine
 from studio.errors import Busy, InvalidRequest, StudioError
 from studio.jobs import FINISHED, Jobs
+from studio.project.settings_in import settings_in
 from studio.project.store import KeptPicture, PictureStore, request_in
+from studio.project.wordbook import Wordbooks
+from studio.prompts.prepared import prepared
 from studio.requests import JSON_DEPTH, JSON_LIMIT, PROMPT_LIMIT, TextToImage, batch
 
 LOCAL_OWNER = "local"  # without a login, everybody who reaches this computer is one person
@@ -40,8 +44,16 @@ def owner_of(request: Request) -> str:
     return f"user:{user}" if user else LOCAL_OWNER  # the prefix keeps a user named "local" apart
 
 
-def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
-    """The routes of one studio."""
+def build_routes(
+    engine: Engine,
+    jobs: Jobs,
+    store: PictureStore,
+    wordbooks: Wordbooks | None = None,
+    rewriter: str | None = None,
+) -> APIRouter:
+    """The routes of one studio. `wordbooks` hold the lists that prompts may name; `rewriter` names the language model
+    that makes prompts richer, if there is one.
+    """
     router = APIRouter(prefix="/studio", include_in_schema=False)
     waiting = anyio.CapacityLimiter(128)  # threads in which event streams wait
     followed: Counter[str] = Counter()  # streams of each owner
@@ -54,6 +66,7 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
                 "jobs": jobs.current(owner),
                 "pictures": [_picture(kept) for kept in store.newest(owner)],
                 "model": _model(engine),
+                "rewriter": rewriter,
                 "user": request.scope.get("state", {}).get("user"),
             }
         )
@@ -62,7 +75,11 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
     async def submit(request: Request) -> JSONResponse:
         try:
             wanted, count = _wanted(await request.body(), engine)
-            return _json(jobs.submit(batch(wanted, count), owner_of(request)), status=202)
+            owner = owner_of(request)
+            lists = wordbooks.lists(owner) if wordbooks is not None else {}
+            weighs = engine.weighs(wanted.model)
+            ready = [prepared(one, lists, weighs) for one in batch(wanted, count)]
+            return _json(jobs.submit(ready, owner), status=202)
         except Busy as problem:
             return _json({"error": str(problem), "field": None}, status=429)
         except InvalidRequest as problem:
@@ -135,17 +152,18 @@ def build_routes(engine: Engine, jobs: Jobs, store: PictureStore) -> APIRouter:
         response = _png(png, "private, max-age=31536000, immutable")
         response.headers["Vary"] = "Cookie"  # whoever signs in next on this browser is not shown it
         if png is not None and download:
-            response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(png)}"'
+            response.headers["Content-Disposition"] = f'attachment; filename="{picture_file_name(png)}"'
         return response
 
     @router.post("/import")
     async def import_png(request: Request) -> JSONResponse:
         try:
+            card = engine.card()
             # in a thread: the checksums of the largest file take a while
-            found, stopped_at = await anyio.to_thread.run_sync(request_in, await request.body())
+            found = await anyio.to_thread.run_sync(settings_in, await request.body(), card.request(), card.max_side)
         except StudioError as problem:
             return _json({"error": str(problem)}, status=422)
-        return _json({"request": found.to_dict(), "stopped_at": stopped_at})
+        return _json({**dataclasses.asdict(found), "request": found.request.to_dict()})
 
     @router.get("/words")
     def words(prompt: str = "") -> JSONResponse:
@@ -175,15 +193,21 @@ def _wanted(body: bytes, engine: Engine) -> tuple[TextToImage, int]:
         raise InvalidRequest(f"This is no request: {problem}") from problem
     if not isinstance(wanted, dict) or not isinstance(wanted.get("request"), dict):
         raise InvalidRequest('This is no request: it should be {"request": {…}, "count": 1}.')
-    count = wanted.get("count", 1)
+    return request_of(wanted["request"], engine), wanted.get("count", 1)
+
+
+def request_of(values: object, engine: Engine) -> TextToImage:
+    """The request that a page posts, with the model's own settings where it says nothing. Raises InvalidRequest."""
+    if not isinstance(values, dict):
+        raise InvalidRequest("This is no request: it should be an object with a prompt and a seed.")
     usual = engine.card().request().to_dict()
-    request = TextToImage.from_dict({**usual, **wanted["request"]})
+    request = TextToImage.from_dict({**usual, **values})
     if request.model not in (engine.default_model, engine.loaded_model):
         # a page, or a stranger's PNG dropped on it, may not make the studio load or fetch a model
         raise InvalidRequest(
             f"The studio runs with '{engine.default_model}'. Start it with --model to use another one.", "model"
         )
-    return request, count
+    return request
 
 
 def _model(engine: Engine) -> dict[str, Any]:
@@ -213,7 +237,7 @@ def _picture(kept: KeptPicture) -> dict[str, Any]:
     }
 
 
-def _file_name(png: bytes) -> str:
+def picture_file_name(png: bytes) -> str:
     """A plain ASCII name for a download: the first words of the prompt and the seed."""
     try:
         request, _ = request_in(png)

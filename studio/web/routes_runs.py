@@ -108,7 +108,8 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
         def work() -> Response:
             show = wish.text("show", "estimate")
             look = wish.text("look", "fast" if show == "noisy" else "full")
-            return _png(viewer.step(owner_of(request), run_id, _index(step), look, show, wish.whole_or_none("size")))
+            size, gain = wish.whole_or_none("size"), wish.number("gain", 1.0)
+            return _png(viewer.step(owner_of(request), run_id, _index(step), look, show, size, gain))
 
         return await shown(request, work)
 
@@ -131,6 +132,7 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
                     size=wish.whole("size", 256),
                     channel=wish.whole_or_none("channel"),
                     only=wish.whole_or_none("band"),
+                    gain=wish.number("gain", 1.0),
                 ),
             )
             return _png(png, {"X-Tile-Width": str(width), "X-Tile-Height": str(height)})

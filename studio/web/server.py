@@ -8,27 +8,51 @@ import socket
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import FileResponse
 
+from studio import __version__
+from studio.assets import asset
 from studio.engine import Engine
 from studio.errors import StudioError
 from studio.jobs import Jobs
+from studio.project.archive import Archive
+from studio.project.database import Database
+from studio.project.documents import DocumentStore
+from studio.project.housekeeping import Housekeeping
+from studio.project.library import Library
+from studio.project.pixels_store import PixelStore
 from studio.project.runs import RunStore
 from studio.project.store import PictureStore
+from studio.project.thumbnails import ThumbnailCache
 from studio.project.uploads import Uploads
+from studio.project.wordbook import Wordbooks
 from studio.requests import COUNT_RANGE
 from studio.settings import Settings
 from studio.viewer.viewer import Viewer
 from studio.web.accounts import Accounts, check_exposure
+from studio.web.desk import Desk
 from studio.web.guard import protect
 from studio.web.page import build_page
 from studio.web.routes import build_routes
+from studio.web.routes_documents import build_document_routes
+from studio.web.routes_exchange import build_exchange_routes
+from studio.web.routes_fill import build_fill_routes
+from studio.web.routes_grids import build_grid_routes
+from studio.web.routes_library import Kept, build_library_routes
+from studio.web.routes_open import build_open_routes
+from studio.web.routes_pixels import build_pixel_routes
+from studio.web.routes_prompts import build_prompt_routes
 from studio.web.routes_runs import build_run_routes
+from studio.web.routes_selections import build_selection_routes
+
+if TYPE_CHECKING:
+    from studio.models.rewriter import Rewriter
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +74,46 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     store.prepare()
     runs = RunStore(settings.data)
     runs.prepare()
+    pixels = PixelStore(settings.data)
+    pixels.prepare()
+    database = Database(settings.data)
+    documents = DocumentStore(database, pixels)
+    archive = Archive(settings.data, documents, pixels, store, runs, f"wavebrush {__version__}")
+    archive.prepare()
+    library = Library(database, store, runs)
+    thumbnails = ThumbnailCache(settings.data)
+    housekeeping = Housekeeping(documents, pixels, library, thumbnails)
+    wordbooks = Wordbooks(settings.data)
+    rewriter = _rewriter(settings)
     viewer = Viewer(engine, runs, data=settings.data)
     # where several people sign in, one of them cannot fill the queue for all
     owner_limit = max(settings.queue_limit // 4, COUNT_RANGE[1]) if accounts is not None else None
-    jobs = Jobs(engine, store, settings.queue_limit, viewer, owner_limit)
+    jobs = Jobs(engine, store, settings.queue_limit, viewer, owner_limit, pixels)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=_wake, args=(engine,), name="studio-wake", daemon=True).start()
+        housekeeping.start()
         yield
         jobs.close()
+        housekeeping.stop()
+        database.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(build_routes(engine, jobs, store))
+    app.include_router(build_routes(engine, jobs, store, wordbooks, rewriter.name if rewriter is not None else None))
+    app.include_router(build_prompt_routes(engine, jobs, store, wordbooks, rewriter, Desk()))
     app.include_router(build_run_routes(engine, jobs, viewer, Uploads()))
+    app.add_api_route("/manifest.json", _manifest, methods=["GET"])
+    desk = Desk()
+    app.include_router(build_pixel_routes(pixels, desk))
+    kept = Kept(settings.data, store, runs, pixels, documents, library, thumbnails, archive)
+    app.include_router(build_library_routes(kept, desk))
+    app.include_router(build_grid_routes(engine, jobs, store, wordbooks, settings.data, Desk()))
+    app.include_router(build_exchange_routes(documents, pixels, archive, desk))  # before /documents/{document}
+    app.include_router(build_document_routes(documents, pixels, thumbnails, desk))
+    app.include_router(build_fill_routes(engine, jobs, pixels, Desk(), wordbooks))
+    app.include_router(build_selection_routes(pixels, Desk()))
+    app.include_router(build_open_routes(pixels, Desk(bodies=2)))
     blocks, mount = build_page(card)
     app = gr.mount_gradio_app(app, blocks, path="", **mount)
     guarded = protect(
@@ -72,14 +122,30 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     return guarded, jobs
 
 
+def _rewriter(settings: Settings) -> Rewriter | None:
+    if settings.rewriter is None:
+        return None
+    from studio.models.rewriter import Rewriter
+
+    return Rewriter(settings.rewriter)
+
+
+def _manifest() -> FileResponse:
+    """The page's name and icon. Gradio's page links to it and would name itself there; so this one comes first."""
+    return FileResponse(asset("manifest.json"), media_type="application/manifest+json")
+
+
 def serve(settings: Settings) -> None:
-    """Serves the studio until it is interrupted. Raises StudioError if the port is taken."""
+    """Serves the studio until it is interrupted. Whoever calls this holds the lock of the data folder.
+
+    Raises StudioError if the port is taken.
+    """
     with _listening(settings.host, settings.port) as listener:
         app, jobs = _build(settings, None)
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, timeout_graceful_shutdown=1, limit_concurrency=256
         )
-        _Server(config, jobs, _address(settings), settings.open_browser).run(sockets=[listener])
+        _Server(config, jobs, settings.address, settings.open_browser).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -123,11 +189,6 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from problem
     with listener:
         yield listener
-
-
-def _address(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/"
 
 
 def _wake(engine: Engine) -> None:

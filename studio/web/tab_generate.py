@@ -26,13 +26,20 @@ if TYPE_CHECKING:
 STEPS = (1, 50)  # what the slider reaches; a picture that asks for more stretches it
 GUIDANCE = (0.0, 15.0)
 COUNTS = ("1", "2", "4", "8")
-TITLES = {  # the chip categories, in the order of a sentence
+TITLES = {  # the chip categories that there can be: the painter's own, and those for models that know more words
     "style": "Style",
     "place": "Place",
     "time": "Time",
     "season": "Season",
     "weather": "Weather",
     "things": "Things",
+    "subject": "Subject",
+    "shot": "Shot",
+    "light": "Light",
+    "camera": "Camera",
+    "lens": "Lens",
+    "mood": "Mood",
+    "colour": "Colour",
 }
 
 
@@ -86,7 +93,7 @@ def build_generate_tab(card: ModelCard, chips: Mapping[str, Sequence[str]], scri
                 apply_default_css=False,
                 elem_id="wb-stage",
             )
-    phrases = {name: list(chips[name]) for name in TITLES if chips.get(name)}
+    phrases = {name: list(chips[name]) for name in _categories(chips)}
     _connect(form, groups, phrases, paint, stage, script)
 
 
@@ -100,6 +107,8 @@ def _build_form(card: ModelCard, chips: Mapping[str, Sequence[str]]) -> tuple[Fo
         interactive=True,
     )
     gr.HTML(html_template="<div></div>", js_on_load=None, apply_default_css=False, elem_id="wb-words")
+    # how long the prompt is, and the ways to build one, folded away until asked for
+    gr.HTML(html_template="<div></div>", js_on_load=None, apply_default_css=False, elem_id="wb-help")
     groups = _build_chips(chips)
     # the settings in a line, on phones
     gr.HTML(html_template="<div></div>", js_on_load=None, apply_default_css=False, elem_id="wb-more")
@@ -157,15 +166,17 @@ def _build_form(card: ModelCard, chips: Mapping[str, Sequence[str]]) -> tuple[Fo
                     interactive=True,
                 )
             count = gr.Radio(list(COUNTS), value=COUNTS[2], label="Pictures", elem_id="wb-count", interactive=True)
+        # a correction that a restored picture brought
+        gr.HTML(html_template="<div></div>", js_on_load=None, apply_default_css=False, elem_id="wb-carried")
     return Form(prompt, negative, steps, guidance, solver, size, seed, dice, count), groups
 
 
 def _build_chips(chips: Mapping[str, Sequence[str]]) -> list[gr.CheckboxGroup]:
     """One group of checkboxes per category, drawn as chips. The scripts know a group by its place in the list."""
     groups: list[gr.CheckboxGroup] = []
-    present = [name for name in TITLES if chips.get(name)]
+    present = _categories(chips)
     if present:
-        with gr.Tabs(elem_id="wb-chips"):
+        with gr.Tabs(elem_id="wb-chips", elem_classes="wb-many" if len(present) > 6 else None):
             for name in present:
                 with gr.Tab(TITLES[name]):
                     groups.append(
@@ -179,6 +190,10 @@ def _build_chips(chips: Mapping[str, Sequence[str]]) -> list[gr.CheckboxGroup]:
                         )
                     )
     return groups
+
+
+def _categories(chips: Mapping[str, Sequence[str]]) -> list[str]:
+    return [name for name in chips if name in TITLES and chips[name]]
 
 
 def _connect(

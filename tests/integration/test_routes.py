@@ -361,7 +361,9 @@ def test_importing_a_strangers_png_loads_nothing_and_paints_nothing(studio: Stud
     request = TextToImage("${alert(1)} <img onerror=x>", model="/somewhere/strange.safetensors").to_dict()
     answer = studio.client.post("/studio/import", content=_note(request=request))
     assert answer.status_code == 200
-    assert answer.json()["request"] == request
+    # brackets of a request from before there were weights stand for themselves
+    assert answer.json()["request"] == {**request, "prompt": r"${alert\(1\)} <img onerror=x>"}
+    assert answer.json()["prompt"] == request["prompt"]
     assert studio.engine.loaded_model == before
     assert studio.engine.painted == []
     assert studio.submit(status=422, **request)["field"] == "model"

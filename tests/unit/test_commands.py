@@ -128,36 +128,36 @@ def test_an_unknown_solver_stays_as_it_was_written_for_the_error() -> None:
 
 
 def test_one_picture_goes_into_the_named_file(tmp_path: Path) -> None:
-    assert generate._files(tmp_path / "a.png", batch(TextToImage(), 1)) == [tmp_path / "a.png"]
-    assert generate._files(tmp_path / "A.PNG", batch(TextToImage(), 1)) == [tmp_path / "A.PNG"]
+    assert generate.files_for(tmp_path / "a.png", batch(TextToImage(), 1)) == [tmp_path / "a.png"]
+    assert generate.files_for(tmp_path / "A.PNG", batch(TextToImage(), 1)) == [tmp_path / "A.PNG"]
 
 
 def test_several_pictures_go_into_a_folder_under_their_seeds(tmp_path: Path) -> None:
-    files = generate._files(tmp_path / "new" / "deep", batch(TextToImage(seed=7), 2))
+    files = generate.files_for(tmp_path / "new" / "deep", batch(TextToImage(seed=7), 2))
     assert files == [tmp_path / "new" / "deep" / "7.png", tmp_path / "new" / "deep" / "8.png"]
     assert list(tmp_path.iterdir()) == [], "the folder is made with the first picture, not before"
 
 
 def test_several_pictures_do_not_go_into_one_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="folder"):
-        generate._files(tmp_path / "a.png", batch(TextToImage(), 2))
+        generate.files_for(tmp_path / "a.png", batch(TextToImage(), 2))
 
 
 def test_a_folder_may_end_in_png(tmp_path: Path) -> None:
     (tmp_path / "odd.png").mkdir()
-    assert generate._files(tmp_path / "odd.png", batch(TextToImage(), 1)) == [tmp_path / "odd.png" / "0.png"]
+    assert generate.files_for(tmp_path / "odd.png", batch(TextToImage(), 1)) == [tmp_path / "odd.png" / "0.png"]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.tar.gz"])
 def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidRequest, match="PNG"):
-        generate._files(tmp_path / name, batch(TextToImage(), 1))
+        generate.files_for(tmp_path / name, batch(TextToImage(), 1))
 
 
 def test_a_folder_below_a_file_is_refused_before_painting(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(StudioError, match="notes is a file"):
-        generate._files(tmp_path / "notes" / "a.png", batch(TextToImage(), 1))
+        generate.files_for(tmp_path / "notes" / "a.png", batch(TextToImage(), 1))
 
 
 def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_class_that_is_no_pipeline_is_refused(name: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "StableDiffusionInpaintPipeline",
+        "StableDiffusionControlNetInpaintPipeline",
         "AudioLDM2Pipeline",
         "KandinskyV22CombinedPipeline",
         "DDPMPipeline",

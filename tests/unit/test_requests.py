@@ -200,7 +200,7 @@ def test_missing_fields_keep_their_defaults() -> None:
 
 
 def test_json_has_every_field_under_its_own_name() -> None:
-    request_ = TextToImage(correction=Strengths.low(0.01))
+    request_ = TextToImage("(a) {b}", correction=Strengths.low(0.01), weighted=True, template="(a) {b|c}")
     assert set(json.loads(request_.to_json())) == {field.name for field in dataclasses.fields(TextToImage)}
 
 

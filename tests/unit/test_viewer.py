@@ -81,11 +81,16 @@ def test_a_band_settles_where_it_stays_within_five_percent() -> None:
     assert numbers.arrived(still) == [[None, 100.0], [None, 100.0]]
 
 
-def test_scales_are_common_over_the_run_and_leave_out_the_first_change() -> None:
+def test_scales_are_common_over_the_run() -> None:
     rows = [[400.0, 100.0], [4.0, 1.0], [16.0, 25.0]]
     assert numbers.scales(rows, 100) == [4 * 2.0, 4 * 1.0]
-    assert numbers.scales(rows, 100, skip_first=True) == [4 * 0.4, 4 * 0.5]
-    assert numbers.scales(rows[:1], 100, skip_first=True) == [4 * 2.0, 4 * 1.0]
+
+
+def test_the_scale_of_changes_is_that_of_a_usual_step_and_not_of_the_first() -> None:
+    rows = [[4e6, 4e6], [400.0, 100.0], [4.0, 25.0], [1.0, 1.0]]
+    assert numbers.added_scales(rows, 100) == [4 * 0.2, 4 * 0.5]
+    assert numbers.added_scales(rows[:1], 100) == [4 * 200.0, 4 * 200.0], "there is no other step"
+    assert numbers.whole_added_scale(rows, 100) == 4 * 29**0.5 / 10
 
 
 NAMES = ["Composition", "Forms", "Details", "Texture", "Grain"]

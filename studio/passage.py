@@ -1,0 +1,90 @@
+"""How a run goes where its request does not say it, and the calls of the pipeline that make it so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from studio.errors import StudioError
+
+if TYPE_CHECKING:
+    from studio.diffusion.harmonise import Rewind, Turn
+    from studio.diffusion.recording import Recording
+    from studio.diffusion.resume import ResumePoint
+    from studio.diffusion.start import Start
+    from studio.diffusion.steps import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """How a run goes where words and noise alone do not say it."""
+
+    hooks: tuple[Any, ...] = ()  # of the seam; they come after the request's own
+    start: Start | None = None  # where the run begins, if not in pure noise
+    rewinding: Callable[[ResumePoint | Start | None], Rewind] | None = None  # from there: which steps are made again
+    pipe: Any = None  # that makes the steps, of the same parts as the model's own pipeline, if not that one
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of its call, beside the request's
+
+
+Approach = Callable[[Any], Passage]
+"""Takes the pipeline of the request's model, once it is in memory, and says how the run goes."""
+
+
+class Going:
+    """Calls a pipeline under observation, once or for every turn of a plan that makes steps again."""
+
+    def __init__(self, pipe: Any, hooks: tuple[Any, ...], on_step: Callable[[Step, Any], None], record: bool) -> None:
+        self._pipe = pipe
+        self._hooks = hooks
+        self._on_step = on_step
+        self._record = record
+        self.recording: Recording | None = None  # if it was asked for, also of a run that was stopped
+
+    def once(self, arguments: dict[str, Any], start: ResumePoint | Start | None) -> Any:
+        """What the pipeline makes in one call. Raises Cancelled."""
+        from studio.diffusion.observe import observe
+
+        run: Any = None
+        try:
+            with observe(
+                self._pipe,
+                hooks=self._hooks,
+                on_step=lambda step: self._on_step(step, run),
+                resume=start,
+                record=self._record,
+            ) as run:
+                return self._pipe(**arguments)
+        finally:
+            if self._record and run is not None:
+                with contextlib.suppress(StudioError):  # nothing was made yet
+                    self.recording = run.recording
+
+    def again_and_again(self, arguments: dict[str, Any], rewind: Rewind) -> Any:
+        """What the pipeline makes in the last of as many calls as the plan has. Raises Cancelled."""
+        output: Any = None
+        try:
+            for turn in rewind:
+                output = self._turned(arguments, turn)
+            return output
+        finally:
+            if self._record:
+                with contextlib.suppress(StudioError):
+                    self.recording = rewind.recording
+
+    def _turned(self, arguments: dict[str, Any], turn: Turn) -> Any:
+        from studio.diffusion.observe import observe
+
+        with (
+            turn,
+            observe(
+                self._pipe,
+                hooks=turn.renewed(self._hooks),
+                on_step=lambda step: self._on_step(step, turn.run),
+                resume=turn.resume,
+                until=turn.until,
+            ) as turn.run,
+        ):
+            return self._pipe(**arguments)
+        return None  # ended before the pipeline made anything, as this turn was to

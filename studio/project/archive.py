@@ -1,0 +1,305 @@
+"""A document as one file, out and in: its history, its pixels, and the runs that its layers came from.
+
+What comes in becomes a new document, whole or not at all: everything is checked before anything is kept, the document
+is written last, and runs that came without their document (the process was killed) are deleted at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.errors import InvalidRequest, StudioError, UnreadablePicture
+from studio.imaging.plain_png import MAX_SIDE, plain_extent
+from studio.imaging.png import read_png_text
+from studio.project.archive_file import ArchiveReader, ArchiveWriter, UnreadableArchive
+from studio.project.document_rows import DOCUMENT_ID
+from studio.project.document_transfer import announce, arrived, arriving, each_node, take_in
+from studio.project.document_values import STATE_DEPTH, TILE, State, checked_name
+from studio.project.documents import NODES_LIMIT, DocumentStore
+from studio.project.flattening import flat, thumbnail
+from studio.project.history import Node
+from studio.project.kept_run import KeptRun, read_facts
+from studio.project.pixels_store import PixelStore, id_of
+from studio.project.runs import FACTS, LATENTS, RunStore
+from studio.project.store import PictureStore
+
+PREVIEW = 512  # px
+BATCH = 64  # pixels that are kept at a time
+PICTURE = "picture"  # beside the endings of a run's files
+STRIP_SIDE_LIMIT = 65_536  # px: of the sheet of small previews
+_LATEST = 253_402_300_799_999  # the last millisecond of the year 9999
+
+
+class Archive:
+    """Documents as files, and back. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        documents: DocumentStore,
+        pixels: PixelStore,
+        pictures: PictureStore,
+        runs: RunStore,
+        made_with: str = "wavebrush",
+    ) -> None:
+        """`made_with` is what files say of the program that wrote them."""
+        self._room = folder / "passing-through"  # files on their way in or out
+        self._documents = documents
+        self._pixels = pixels
+        self._pictures = pictures
+        self._runs = runs
+        self._made_with = made_with
+        self._one_at_a_time = threading.Lock()  # two of the same file would delete each other's runs
+
+    def prepare(self) -> None:
+        """Deletes what a killed process left half-way. Raises StudioError if the folder cannot be used."""
+        try:
+            if self._room.is_dir() and not self._room.is_symlink():
+                shutil.rmtree(self._room)
+            self._room.mkdir(parents=True)
+        except OSError as problem:
+            raise StudioError(
+                f"The folder {self._room} cannot be used: {problem.strerror or problem}. Choose another with --data."
+            ) from problem
+        for owner, run in arriving(self._documents):
+            self._forget(owner, [run])
+
+    @contextlib.contextmanager
+    def passage(self, ending: str) -> Iterator[Path]:
+        """The path of a file that is there only inside. Raises StudioError if there is no room."""
+        try:
+            self._room.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._room))
+        except OSError as problem:
+            raise StudioError(f"There is no room in {self._room}: {problem.strerror or problem}.") from problem
+        try:
+            yield folder / f"file.{ending}"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def write(self, owner: str, document: str, target: Path, history: bool = True, recordings: bool = True) -> None:
+        """Writes a document to `target`. Raises NotFound, and StudioError if it becomes too large or finds no room."""
+        facts = self._documents.facts(owner, document)
+        head = self._documents.state(owner, document)
+        try:
+            with target.open("xb") as file:
+                archive = ArchiveWriter(file, self._made_with)
+                _add_json(archive, "document.json", {"name": facts.name, "head": facts.head})
+                archive.add("preview.webp", thumbnail(flat(head, self._pixels, owner), PREVIEW))
+                tiles: set[str] = set()
+                runs: set[str] = set()
+                number = 0
+                for node, state in each_node(self._documents, owner, document):
+                    if not history and node.id != facts.head:
+                        continue
+                    number += 1
+                    values = {
+                        "id": node.id,
+                        "parent": node.parent if history else None,
+                        "label": node.label,
+                        "at": node.at,
+                        "state": state.to_dict(),
+                    }
+                    _add_json(archive, f"nodes/{number:06d}.json", values)
+                    needed = state.colour_tiles() | state.mask_tiles()
+                    for pixels_id in sorted(state.pixels() - tiles):
+                        png = self._pixels.png(owner, pixels_id)
+                        if png is None and pixels_id in needed:
+                            raise StudioError(f"The pixels {pixels_id} of this document are missing on the disk.")
+                        if png is not None:
+                            archive.add(f"pixels/{pixels_id}.png", png)
+                    tiles |= state.pixels()
+                    runs |= state.runs()
+                self._add_runs(archive, owner, runs, recordings)
+                archive.close()
+        except OSError as problem:
+            raise StudioError(f"The document could not be written: {problem.strerror or problem}.") from problem
+
+    def _add_runs(self, archive: ArchiveWriter, owner: str, wanted: set[str], recordings: bool) -> None:
+        found: set[str] = set()
+        for run_id in wanted:
+            run = self._runs.get(owner, run_id)
+            found |= {run_id} if run is None else {each.id for each in self._runs.lineage(owner, run)}
+        for run_id in sorted(found):
+            png = self._pictures.png(owner, run_id)
+            if png is not None:
+                archive.add(f"pictures/{run_id}.png", png)
+            for ending, path in self._runs.files(owner, run_id).items():
+                if ending != LATENTS or recordings:
+                    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # given up just now
+                        archive.add_file(f"runs/{run_id}{ending}", file, path.stat().st_size)
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def take_in(self, owner: str, source: Path, name: str | None = None) -> str:
+        """Makes a new document of a .wavebrush file; returns its id.
+
+        Raises UnreadableArchive, with nothing kept, for a file that is not sound in every part, StudioError without
+        room.
+        """
+        with self._one_at_a_time, ArchiveReader(source) as archive:
+            title, head = _title(archive)
+            tiles = _checked_nodes(archive, head)
+            for pixels_id, channels in tiles.items():
+                _check_tile(archive, pixels_id, channels)
+            with self.passage("part") as beside:
+                runs = self._unpacked_runs(archive, owner, beside.parent)
+                batch: list[bytes] = []
+                for number, pixels_id in enumerate(tiles, start=1):
+                    batch.append(archive.read(f"pixels/{pixels_id}.png"))
+                    if len(batch) == BATCH or number == len(tiles):
+                        self._pixels.add_many(owner, batch)
+                        batch.clear()
+                ids = [run.id for run in runs]
+                announce(self._documents, owner, ids)
+                try:
+                    for run in runs:
+                        self._keep_run(owner, run)
+                    return take_in(self._documents, owner, name or title, head, _nodes(archive), ids)
+                except BaseException:
+                    self._forget(owner, ids)
+                    raise
+
+    def _unpacked_runs(self, archive: ArchiveReader, owner: str, folder: Path) -> list[_Arrival]:
+        """Every run that is not here yet, unpacked and checked."""
+        found: dict[str, dict[str, Path]] = {}
+        for kind in ("pictures", "runs"):
+            for file_name in archive.names(kind):
+                run_id, _, ending = file_name.partition(".")
+                if self._pictures.png(owner, run_id) is not None or self._runs.get(owner, run_id) is not None:
+                    continue  # the ids are random: it is the same one
+                target = folder / (f"picture-{file_name}" if kind == "pictures" else file_name)
+                try:
+                    archive.unpack(f"{kind}/{file_name}", target)
+                except OSError as problem:
+                    raise StudioError(f"There is no room for this file: {problem.strerror or problem}.") from problem
+                found.setdefault(run_id, {})[PICTURE if kind == "pictures" else f".{ending}"] = target
+        return [_arrival(run_id, files) for run_id, files in found.items()]
+
+    def _keep_run(self, owner: str, arrival: _Arrival) -> None:
+        if arrival.picture is not None:
+            self._pictures.adopt(owner, arrival.id, arrival.picture.read_bytes())
+        if arrival.run is not None:
+            self._runs.adopt(owner, arrival.run, arrival.files)
+
+    def _forget(self, owner: str, runs: list[str]) -> None:
+        for run_id in runs:
+            self._runs.discard(owner, run_id)
+            self._pictures.discard(owner, run_id)
+        with contextlib.suppress(StudioError):
+            arrived(self._documents, owner, runs)
+
+
+def _add_json(archive: ArchiveWriter, name: str, values: object) -> None:
+    archive.add(name, json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+
+
+def _title(archive: ArchiveReader) -> tuple[str, str]:
+    values = archive.json("document.json", 2)
+    head = values.get("head")
+    if set(values) != {"name", "head"} or not isinstance(head, str) or not DOCUMENT_ID.fullmatch(head):
+        raise UnreadableArchive("document.json in this file does not name a head.")
+    try:
+        return checked_name(values["name"]), head
+    except InvalidRequest as problem:
+        raise UnreadableArchive(f"document.json in this file cannot be used: {problem}") from problem
+
+
+def _checked_nodes(archive: ArchiveReader, head: str) -> dict[str, int]:
+    """The channels of all tiles that the history needs, by id; 0 for other pixels that it tells of.
+
+    Raises UnreadableArchive unless it is a sound tree.
+    """
+    names = archive.names("nodes")
+    if not 1 <= len(names) <= NODES_LIMIT:
+        raise UnreadableArchive(f"This file has {len(names):,} steps of history. From 1 to {NODES_LIMIT:,} are read.")
+    seen: set[str] = set()
+    tiles: dict[str, int] = {}
+    told: set[str] = set()
+    for node, state in _nodes(archive):
+        if node.id in seen or (node.parent is not None and node.parent not in seen):
+            raise UnreadableArchive("The history in this file is no tree.")
+        seen.add(node.id)
+        told |= state.told_pixels()
+        for wanted, channels in ((state.colour_tiles(), 4), (state.mask_tiles(), 1)):
+            if any(tiles.setdefault(pixels_id, channels) != channels for pixels_id in sorted(wanted)):
+                raise UnreadableArchive("A tile in this file stands both in a layer and in a mask.")
+    if head not in seen:
+        raise UnreadableArchive("The head of this document is not in its history.")
+    here = {name.removesuffix(".png") for name in archive.names("pixels")}
+    if not tiles.keys() <= here <= tiles.keys() | told:
+        raise UnreadableArchive("The pixels in this file are not those of its document.")
+    return tiles | dict.fromkeys(here - tiles.keys(), 0)
+
+
+def _nodes(archive: ArchiveReader) -> Iterator[tuple[Node, State]]:
+    for name in archive.names("nodes"):
+        values = archive.json(f"nodes/{name}", STATE_DEPTH + 1)
+        try:
+            if set(values) != {"id", "parent", "label", "at", "state"}:
+                raise InvalidRequest("it has other fields than a step of history has")
+            node_id, parent, at = values["id"], values["parent"], values["at"]
+            if not isinstance(node_id, str) or not DOCUMENT_ID.fullmatch(node_id):
+                raise InvalidRequest("its id is none")
+            if not (parent is None or (isinstance(parent, str) and DOCUMENT_ID.fullmatch(parent))):
+                raise InvalidRequest("its parent is none")
+            if type(at) is not int or not 0 <= at <= _LATEST:
+                raise InvalidRequest("its time is none")
+            yield Node(node_id, parent, checked_name(values["label"], "label"), at), State.from_dict(values["state"])
+        except InvalidRequest as problem:
+            raise UnreadableArchive(f"nodes/{name} in this file cannot be used: {problem}") from problem
+
+
+def _check_tile(archive: ArchiveReader, pixels_id: str, channels: int) -> None:
+    png = archive.read(f"pixels/{pixels_id}.png")
+    try:
+        extent = plain_extent(png, TILE if channels else MAX_SIDE)
+    except UnreadablePicture as problem:
+        raise UnreadableArchive(f"pixels/{pixels_id}.png in this file cannot be used: {problem}") from problem
+    is_tile = (extent.width, extent.height, extent.channels) == (TILE, TILE, channels)
+    if id_of(png) != pixels_id or (channels and not is_tile):
+        raise UnreadableArchive(f"pixels/{pixels_id}.png in this file is not the tile that it is called.")
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """The unpacked files of a picture, and of its run, that were found to be sound."""
+
+    id: str
+    picture: Path | None
+    run: KeptRun | None
+    files: Mapping[str, Path]  # of the run, by how their names end
+
+
+def _arrival(run_id: str, files: dict[str, Path]) -> _Arrival:
+    """Raises UnreadableArchive unless the files can be used."""
+    picture = files.pop(PICTURE, None)
+    run = None
+    try:
+        if picture is not None:
+            read_png_text(picture.read_bytes())
+        if files:
+            run = read_facts(files[FACTS]) if FACTS in files else None
+            if run is None:
+                raise UnreadableArchive(f"The facts of the run {run_id} in this file make no sense.")
+            for ending, path in files.items():
+                if ending == LATENTS:
+                    from studio.diffusion.run_file import load_recording
+
+                    load_recording(path)
+                elif ending != FACTS:
+                    plain_extent(path.read_bytes(), STRIP_SIDE_LIMIT)
+    except UnreadableArchive:
+        raise
+    except StudioError as problem:
+        raise UnreadableArchive(f"The run {run_id} in this file cannot be used: {problem}") from problem
+    return _Arrival(run_id, picture, run, files)

@@ -1,0 +1,132 @@
+"""A document's state as one picture: its tiles over each other, exactly as the page shows them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from studio.errors import StudioError, UnreadablePicture
+from studio.imaging import compositing
+from studio.imaging.geometry import Extent
+from studio.imaging.plain_png import MAX_SIDE, Pixels, write_plain
+from studio.project.document_values import TILE, Layer, State, Tiles
+from studio.project.pixels_store import PixelStore
+
+SPREAD = 2 * MAX_SIDE**2  # pixels between the outermost tiles of a layer that is written whole
+LAYERS_LIMIT = 3 * 1024**3  # bytes of all layers unpacked
+
+
+def flat(state: State, pixels: PixelStore, owner: str) -> Pixels:
+    """uint8 (H, W, 4): all visible layers. Raises StudioError if pixels were lost from the disk."""
+    pieces = (piece for layer in state.layers if layer.visible for piece in _pieces(layer, state, pixels, owner))
+    return compositing.flatten(pieces, Extent(state.width, state.height))
+
+
+def layers_of(state: State, pixels: PixelStore, owner: str) -> list[compositing.Layer]:
+    """Every layer as one piece, from the bottom to the top, just large enough for its tiles. Raises as `flat` does.
+
+    What lies outside of the document is there, too, unless it is far away. Raises StudioError for very many layers.
+    """
+    pieces, total = [], 0
+    for layer in state.layers:
+        pieces.append(_whole(layer, state, pixels, owner))
+        total += pieces[-1].pixels.nbytes
+        if total > LAYERS_LIMIT:
+            raise StudioError(
+                f"The layers of this document are more than {LAYERS_LIMIT >> 30} GB unpacked: too much for one file. "
+                "Merge some of them first."
+            )
+    return pieces
+
+
+def mask_pixels(tiles: Tiles, state: State, pixels: PixelStore, owner: str) -> Pixels:
+    """uint8 (H, W): a mask over the whole document. Raises as `flat` does."""
+    whole = np.zeros((state.height, state.width), np.uint8)
+    for (column, row), pixels_id in tiles.items():
+        _copy(whole, _tile(pixels, owner, pixels_id), column * TILE, row * TILE)
+    return whole
+
+
+def state_of_picture(picture: Pixels, name: str, pixels: PixelStore, owner: str) -> State:
+    """A document of one layer, uint8 (H, W, 3) or (H, W, 4), whose pixels are kept now.
+
+    Raises UnreadablePicture if a side is too long, StudioError without room.
+    """
+    height, width = picture.shape[:2]
+    if max(width, height) > MAX_SIDE:
+        raise UnreadablePicture(
+            f"This picture is {width} × {height} pixels. Documents have at most {MAX_SIDE} a side: make it smaller "
+            "first."
+        )
+    places, pngs = [], []
+    for row in range(-(-height // TILE)):
+        for column in range(-(-width // TILE)):
+            tile = np.zeros((TILE, TILE, 4), np.uint8)
+            piece = picture[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+            tile[: piece.shape[0], : piece.shape[1], 3] = 255
+            tile[: piece.shape[0], : piece.shape[1], : piece.shape[2]] = piece
+            if tile.any():
+                places.append((column, row))
+                pngs.append(write_plain(tile, level=3))
+    ids = pixels.add_many(owner, pngs) if pngs else []
+    shown = "".join(character for character in name if character.isprintable())
+    layer = Layer("picture", shown, "picture", 0, 0, True, 100, dict(zip(places, ids, strict=True)))
+    return State(width, height, (layer,), layer.id)
+
+
+def thumbnail(picture: Pixels, longest: int) -> bytes:
+    """A small lossy WebP of uint8 (H, W, 3) or (H, W, 4), its longer side at most `longest` pixels."""
+    small = Image.fromarray(picture)
+    side = max(small.size)
+    if side > longest:
+        size = (max(1, round(small.width * longest / side)), max(1, round(small.height * longest / side)))
+        small = small.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=82, method=4)
+    return file.getvalue()
+
+
+def _whole(layer: Layer, state: State, pixels: PixelStore, owner: str) -> compositing.Layer:
+    columns, rows = [column for column, _ in layer.tiles] or [0], [row for _, row in layer.tiles] or [0]
+    left, top = layer.x + min(columns) * TILE, layer.y + min(rows) * TILE
+    right, bottom = layer.x + max(columns) * TILE + TILE, layer.y + max(rows) * TILE + TILE
+    if not layer.tiles:
+        right, bottom = left + 1, top + 1
+    if (right - left) * (bottom - top) > SPREAD:  # scattered tiles: what is seen of them has to do
+        left, top, right, bottom = 0, 0, state.width, state.height
+    whole = np.zeros((bottom - top, right - left, 4), np.uint8)
+    for (column, row), pixels_id in layer.tiles.items():
+        x, y = layer.x + column * TILE - left, layer.y + row * TILE - top
+        if _meets(x, y, right - left, bottom - top):
+            _copy(whole, _tile(pixels, owner, pixels_id), x, y)
+    return compositing.Layer(whole, left, top, layer.opacity, layer.visible, layer.name)
+
+
+def _pieces(layer: Layer, state: State, pixels: PixelStore, owner: str) -> Iterator[compositing.Layer]:
+    """The tiles of a layer, each as one piece: they never lie over each other. Those outside are left out."""
+    for (column, row), pixels_id in layer.tiles.items():
+        x, y = layer.x + column * TILE, layer.y + row * TILE
+        if _meets(x, y, state.width, state.height):
+            yield compositing.Layer(_tile(pixels, owner, pixels_id), x, y, layer.opacity)
+
+
+def _meets(x: int, y: int, width: int, height: int) -> bool:
+    return -TILE < x < width and -TILE < y < height
+
+
+def _tile(pixels: PixelStore, owner: str, pixels_id: str) -> Pixels:
+    found = pixels.pixels(owner, pixels_id)
+    if found is None:
+        raise StudioError(f"The pixels {pixels_id} of this document are missing on the disk.")
+    return found
+
+
+def _copy(target: Pixels, source: Pixels, x: int, y: int) -> None:
+    """Puts `source` at column `x` and row `y`; what lies outside is left out."""
+    height, width = target.shape[:2]
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + source.shape[1], width), min(y + source.shape[0], height)
+    if left < right and top < bottom:
+        target[top:bottom, left:right] = source[top - y : bottom - y, left - x : right - x]

@@ -1,0 +1,263 @@
+"""Pixels of documents on disk: immutable PNGs, each named by a digest of its own bytes.
+
+Tiles of layers and masks, and whole pictures that a fill starts from. The same bytes are kept once per owner; an id
+never comes to mean other pixels, so that pages, undo and histories may hold on to it. What no document refers to is
+swept after a while. A file appears whole or not at all, and is on the disk before its id is known to anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from studio.errors import StudioError, UnreadablePicture, human_bytes
+from studio.imaging.plain_png import HEADER, Pixels, PlainExtent, extent_at, plain_extent, read_plain
+from studio.whole_file import flush_folder
+
+PIXELS_BUDGET = 32 * 1024**3  # bytes of PNG per owner
+BUNDLE_LIMIT = 512  # PNGs that are taken in one go
+REST = 48 * 3600.0  # seconds for which pixels that no document refers to are kept: a fill may wait to be chosen
+LEAST_REST = 3600.0  # the same where there is no room left
+
+PIXELS_ID = re.compile(r"[0-9a-f]{32}")
+_HOME = re.compile(r"[0-9a-f]{24}")
+_SHARD = re.compile(r"[0-9a-f]{2}")
+_FLUSHING = 8  # files that are brought to the disk at once, which then writes its journal once for all of them
+
+
+class PixelStore:
+    """The pixels of everybody's documents, below one folder. Safe to call from several threads."""
+
+    def __init__(self, folder: Path, budget: int = PIXELS_BUDGET) -> None:
+        self._folder = folder / "pixels"
+        self._budget = budget
+        self._lock = threading.RLock()
+        self._bytes: dict[Path, int] = {}  # per owner's folder, once counted
+
+    def prepare(self) -> None:
+        """Makes the folder and sweeps half-written files. Raises StudioError if nothing could be kept there."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+            for home in self._homes():
+                for partial in home.glob(".*.part"):
+                    partial.unlink(missing_ok=True)
+        except OSError as problem:
+            raise StudioError(
+                f"Pixels cannot be kept in {self._folder}: {problem.strerror or problem}. "
+                "Choose another folder with --data."
+            ) from problem
+
+    def add(self, owner: str, png: bytes) -> tuple[str, int, int]:
+        """Keeps one PNG; returns its id, width and height. Raises as `add_many` does."""
+        ((pixels_id, extent),) = self._add(owner, [png])
+        return pixels_id, extent.width, extent.height
+
+    def add_many(self, owner: str, pngs: Sequence[bytes]) -> list[str]:
+        """Keeps all of these PNGs or, where one of them is refused, none that was not there; returns their ids.
+
+        Raises UnreadablePicture for what is not a PNG of plain pixels, StudioError if there is no room.
+        """
+        return [pixels_id for pixels_id, _ in self._add(owner, pngs)]
+
+    def png(self, owner: str, pixels_id: str) -> bytes | None:
+        """The bytes that were kept under this id, or None."""
+        if not PIXELS_ID.fullmatch(pixels_id):
+            return None
+        path = self._path(owner, pixels_id)
+        try:
+            return path.read_bytes() if _is_file(path) else None
+        except OSError:
+            return None
+
+    def pixels(self, owner: str, pixels_id: str) -> Pixels | None:
+        """uint8 (H, W), (H, W, 3) or (H, W, 4), or None. Raises UnreadablePicture if the file was damaged since."""
+        png = self.png(owner, pixels_id)
+        return read_plain(png) if png is not None else None
+
+    def extents(self, owner: str, wanted: Iterable[str]) -> dict[str, PlainExtent]:
+        """Sides and channels of those of these pixels that are there, which count as used just now: no sweep takes
+        them for a while."""
+        found: dict[str, PlainExtent] = {}
+        for pixels_id in wanted:
+            path = self._path(owner, pixels_id)
+            if not PIXELS_ID.fullmatch(pixels_id) or not _is_file(path):
+                continue
+            with contextlib.suppress(OSError, UnreadablePicture), self._lock:
+                with path.open("rb") as file:
+                    extent = extent_at(file.read(HEADER))
+                os.utime(path)
+                found[pixels_id] = extent
+        return found
+
+    def size(self, owner: str, wanted: Iterable[str]) -> int:
+        """Bytes on disk of these pixels together."""
+        total = 0
+        for pixels_id in wanted:
+            with contextlib.suppress(OSError):
+                total += self._path(owner, pixels_id).stat().st_size
+        return total
+
+    def used(self, owner: str) -> int:
+        """Bytes on disk of all pixels of this owner."""
+        with self._lock:
+            home = self._home(owner)
+            if home not in self._bytes:
+                self._bytes[home] = sum(_size(path) for path in _files(home))
+            return self._bytes[home]
+
+    def sweep(self, owner: str, referred: Iterable[str], rest: float = REST) -> int:
+        """Deletes pixels that are not among `referred` and rested for `rest` seconds; returns how many.
+
+        Whoever comes to refer to pixels calls `extents` first, which begins their rest anew.
+        """
+        return self._sweep(self._home(owner), frozenset(referred), rest)
+
+    def sweep_all(self, referred: Mapping[str, frozenset[str]], rest: float = REST) -> int:
+        """`sweep` of everybody's pixels; `referred` by owner, who may be left out where nothing is referred to."""
+        by_home = {self._home(owner): kept for owner, kept in referred.items()}
+        with contextlib.suppress(OSError):
+            return sum(self._sweep(home, by_home.get(home, frozenset()), rest) for home in list(self._homes()))
+        return 0
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _sweep(self, home: Path, kept: frozenset[str], rest: float) -> int:
+        cutoff = time.time() - rest
+        swept = 0
+        for path in list(_files(home)):
+            if path.stem in kept:
+                continue
+            with self._lock, contextlib.suppress(OSError):
+                found = path.stat()
+                if found.st_mtime <= cutoff:
+                    path.unlink()
+                    swept += 1
+                    if home in self._bytes:
+                        self._bytes[home] -= found.st_size
+        return swept
+
+    def _add(self, owner: str, pngs: Sequence[bytes]) -> list[tuple[str, PlainExtent]]:
+        found = [(id_of(png), plain_extent(png)) for png in pngs]  # all are sound, or nothing is kept
+        new = {pixels_id: png for (pixels_id, _), png in zip(found, pngs, strict=True)}
+        with self._lock:
+            for pixels_id, png in list(new.items()):
+                if self._has(owner, pixels_id, png):
+                    del new[pixels_id]
+        if new:
+            self._check_room(owner, sum(map(len, new.values())))
+            self._write(owner, new)
+        return found
+
+    def _has(self, owner: str, pixels_id: str, png: bytes) -> bool:
+        """Whether these bytes are there, unharmed; then they count as used just now."""
+        path = self._path(owner, pixels_id)
+        try:
+            if not _is_file(path) or path.read_bytes() != png:
+                return False
+            os.utime(path)
+        except OSError:
+            return False
+        return True
+
+    def _check_room(self, owner: str, more: int) -> None:
+        used = self.used(owner)
+        if used + more > self._budget:
+            raise StudioError(
+                f"Your documents use {human_bytes(used)}, and {human_bytes(self._budget)} are the limit. Delete "
+                "documents that you no longer need, and empty the bin."
+            )
+
+    def _write(self, owner: str, new: dict[str, bytes]) -> None:
+        home = self._home(owner)
+        shards = [home / shard for shard in sorted({pixels_id[:2] for pixels_id in new})]
+        partials = {pixels_id: home / f".{pixels_id}.{secrets.token_hex(4)}.part" for pixels_id in new}
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            fresh = [shard for shard in shards if not shard.is_dir()]
+            for shard in fresh:
+                shard.mkdir(exist_ok=True)
+            if len(new) == 1:
+                for pixels_id, png in new.items():
+                    _flushed(partials[pixels_id], png)
+            else:
+                with ThreadPoolExecutor(_FLUSHING, "studio-pixels") as pool:
+                    list(pool.map(_flushed, partials.values(), new.values()))
+            with self._lock:
+                known = self.used(owner)
+                for pixels_id, partial in partials.items():
+                    target = self._path(owner, pixels_id)
+                    before = _size(target)
+                    partial.replace(target)
+                    known += len(new[pixels_id]) - before
+                self._bytes[home] = known
+            for folder in (*shards, *((home, self._folder) if fresh else ())):
+                flush_folder(folder)
+        except OSError as problem:
+            raise StudioError(
+                f"Pixels could not be kept in {home}: {problem.strerror or problem}. Make room there, or start with "
+                "--data and another folder."
+            ) from problem
+        finally:
+            for partial in partials.values():
+                with contextlib.suppress(OSError):
+                    partial.unlink(missing_ok=True)
+
+    def _homes(self) -> Iterator[Path]:
+        for home in self._folder.iterdir():
+            if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+                yield home
+
+    def _home(self, owner: str) -> Path:
+        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
+
+    def _path(self, owner: str, pixels_id: str) -> Path:
+        return self._home(owner) / pixels_id[:2] / f"{pixels_id}.png"
+
+
+def id_of(png: bytes) -> str:
+    """What a PNG is called here."""
+    return hashlib.sha256(png).hexdigest()[:32]
+
+
+def _files(home: Path) -> Iterator[Path]:
+    """Every file of pixels in an owner's folder. What does not bear our names is left alone."""
+    with contextlib.suppress(OSError):
+        for shard in sorted(home.iterdir()):
+            if _SHARD.fullmatch(shard.name) and not shard.is_symlink():
+                for path in shard.glob("*.png"):
+                    if PIXELS_ID.fullmatch(path.stem) and path.stem.startswith(shard.name):
+                        yield path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether this is a plain file: a link may lead anywhere, and a pipe never ends."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _flushed(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,120 @@
+"""Our routes below /studio for documents as files: out as a picture, in layers or whole, and in again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from studio.errors import NotFound, UnreadablePicture
+from studio.imaging.geometry import Extent
+from studio.imaging.picture_files import open_picture
+from studio.imaging.plain_png import write_plain
+from studio.imaging.png import MAX_FILE
+from studio.project.archive import Archive
+from studio.project.documents import DocumentStore
+from studio.project.flattening import flat, layers_of, mask_pixels, state_of_picture
+from studio.project.pixels_store import PixelStore
+from studio.web.desk import Desk, Query, answer
+from studio.web.routes import owner_of
+from studio.web.routes_documents import file_name
+
+_PIECE = 1024 * 1024
+_TYPES = {
+    "png": "image/png",
+    "psd": "image/vnd.adobe.photoshop",
+    "ora": "image/openraster",
+    "wavebrush": "application/vnd.wavebrush+zip",
+}
+
+
+def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive: Archive, desk: Desk) -> APIRouter:
+    """The routes of documents as files. `pixels` and `archive` are those of `documents`."""
+    router = APIRouter(prefix="/studio", include_in_schema=False)
+
+    @router.get("/documents/{document}/export.{ending}")
+    async def export(request: Request, document: str, ending: str) -> Response:
+        def work() -> Response:
+            owner, query = owner_of(request), Query(request)
+            name = file_name(documents.facts(owner, document).name, ending)
+            if ending == "wavebrush":
+                history, recordings = query.text("history", "1") != "0", query.text("recordings", "1") != "0"
+                with archive.passage(ending) as path:
+                    archive.write(owner, document, path, history, recordings)
+                    return file_response(path, name, _TYPES[ending])
+            return _named(Response(_picture(owner, document, ending), media_type=_TYPES[ending]), name)
+
+        if ending not in _TYPES:
+            return await desk.shown(request, lambda: _no_such_kind(ending))
+        return await desk.shown(request, work, desk.heavy)
+
+    def _picture(owner: str, document: str, ending: str) -> bytes:
+        state = documents.state(owner, document)
+        if ending == "png":
+            return write_plain(flat(state, pixels, owner))
+        from studio.imaging import layered  # only now: its library takes a while
+
+        write = layered.write_psd if ending == "psd" else layered.write_ora
+        return write(layers_of(state, pixels, owner), Extent(state.width, state.height))
+
+    @router.get("/documents/{document}/mask.png")
+    async def mask(request: Request, document: str) -> Response:
+        def work() -> Response:
+            owner, wanted = owner_of(request), Query(request).text("mask")
+            state = documents.state(owner, document)
+            tiles = state.mask.tiles if not wanted else {each.id: each.tiles for each in state.masks}.get(wanted)
+            if tiles is None:
+                raise NotFound("There is no such mask in this document.")
+            png = write_plain(mask_pixels(tiles, state, pixels, owner))
+            return _named(Response(png, media_type="image/png"), "mask.png")
+
+        return await desk.shown(request, work, desk.heavy)
+
+    @router.post("/documents/import")
+    async def take_in(request: Request) -> Response:
+        def work(path: Path) -> Response:
+            owner, name = owner_of(request), Query(request).text("name")[:190]
+            with path.open("rb") as file:
+                start = file.read(4)
+            if start == b"PK\x03\x04":
+                return answer({"id": archive.take_in(owner, path, name or None), "notes": []}, 201)
+            if path.stat().st_size > MAX_FILE:
+                raise UnreadablePicture(
+                    f"This file is larger than {MAX_FILE >> 20} MB, which is too much for a picture."
+                )
+            opened = open_picture(path.read_bytes(), fit=Query(request).text("fit") == "1")
+            state = state_of_picture(opened.pixels, name or "Picture", pixels, owner)
+            return answer({"id": documents.create(owner, name, state, "Opened")[0], "notes": opened.notes}, 201)
+
+        with archive.passage("in") as path:
+            return await desk.received(request, path, lambda: work(path))
+
+    return router
+
+
+def _no_such_kind(ending: str) -> Response:
+    raise NotFound(f"Documents are not written as {ending[:20]!r}. There are {', '.join(_TYPES)}.")
+
+
+def file_response(path: Path, name: str, media_type: str) -> Response:
+    """A file as something to be kept, which may be deleted as soon as this returns."""
+    file = path.open("rb")
+    response = StreamingResponse(_pieces(file), media_type=media_type)
+    response.headers["Content-Length"] = str(os.fstat(file.fileno()).st_size)
+    return _named(response, name)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _named(response: Response, name: str) -> Response:
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "no-store"
+    return response

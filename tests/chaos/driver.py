@@ -1,0 +1,300 @@
+"""What a person does to documents, at random, in a process that is about to be killed; and what must be there then.
+
+The process writes a line before it begins something and another one when that is confirmed, as a page is told. Lines
+reach the file with a single call, so that they outlive the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # document_room, where this is imported by a bare process
+
+import numpy as np
+from document_room import DocumentRoom, node_id, room
+
+from studio.errors import StudioError
+from studio.imaging.plain_png import read_plain, write_plain
+from studio.imaging.png import REQUEST_KEY, read_picture, write_png
+from studio.project.document_values import State
+from studio.project.housekeeping import Housekeeping
+from studio.project.library import Library
+from studio.project.runs import KeptRun, KeptStep
+from studio.project.thumbnails import ThumbnailCache
+from studio.requests import TextToImage
+
+OWNER = "local"
+LIMITS = {"nodes_limit": 150}  # so that histories are cut, too
+
+
+@dataclass
+class Told:
+    """What was confirmed, and what was begun and not confirmed."""
+
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)  # document -> node -> state
+    heads: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    binned: set[str] = field(default_factory=set)
+    pictures: set[str] = field(default_factory=set)
+    favourites: dict[str, bool] = field(default_factory=dict)
+    begun: dict[str, Any] | None = None
+    count: int = 0  # of what was confirmed
+
+    def read(self, journal: Path) -> None:
+        """Takes in the lines of one process."""
+        self.begun = None
+        for line in journal.read_text().splitlines() if journal.exists() else ():
+            entry = json.loads(line)
+            if "begin" in entry:
+                self.begun = entry
+                continue
+            self.begun = None
+            self.count += 1
+            self._take(entry)
+
+    def settle(self, made: DocumentRoom) -> None:
+        """What was begun and not confirmed has happened or not: from now on it is known which."""
+        for binned in (False, True):
+            for facts in made.documents.listed(OWNER, limit=10**6, binned=binned):
+                self.nodes.setdefault(facts.id, {})
+                self.heads[facts.id], self.names[facts.id] = facts.head, facts.name
+                (self.binned.add if binned else self.binned.discard)(facts.id)
+        for picture in self.favourites:
+            self.favourites[picture] = _is_favourite(made, picture)
+        self.begun = None
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        document = entry.get("document", "")
+        if "state" in entry:
+            self.nodes.setdefault(document, {})[entry["node"]] = entry["state"]
+        if "head" in entry:
+            self.heads[document] = entry["head"]
+        if "name" in entry:
+            self.names[document] = entry["name"]
+        if "binned" in entry:
+            (self.binned.add if entry["binned"] else self.binned.discard)(document)
+        if "picture" in entry:
+            self.pictures.add(entry["picture"])
+        if "favourite" in entry:
+            self.favourites[entry["of"]] = entry["favourite"]
+
+
+class Person:
+    """Does one thing after another, each begun and confirmed in the journal."""
+
+    def __init__(self, made: DocumentRoom, journal: Path, seed: int, archive: Path | None) -> None:
+        self.made = made
+        self.random = random.Random(seed)
+        self.archive = archive
+        self.library = Library(made.database, made.pictures, made.runs)
+        self.housekeeping = Housekeeping(made.documents, made.pixels, self.library, ThumbnailCache(made.folder))
+        self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def work(self) -> None:
+        """Something at random. Raises StudioError if the disk does not take it."""
+        does = self.random.choices(
+            [self.stroke, self.undo, self.create, self.rename, self.bin, self.picture, self.take_in, self.tidy],
+            [40, 8, 5, 4, 4, 8, 4, 3],
+        )[0]
+        does()
+
+    def close(self) -> None:
+        os.close(self._journal)
+
+    def _say(self, **entry: Any) -> None:
+        os.write(self._journal, (json.dumps(entry) + "\n").encode())
+
+    def _state(self) -> State:
+        number = self.random.randrange(10**6)
+        tile = np.zeros((256, 256, 4), np.uint8)
+        tile[:32, :64] = np.random.default_rng(number).integers(0, 256, (32, 64, 4), dtype=np.uint8)
+        mask = np.full((256, 256), number % 256, np.uint8)
+        tiles = self.made.pixels.add_many(OWNER, [write_plain(tile, 1), write_plain(mask, 1)])
+        return State.from_dict(
+            {
+                "width": 300,
+                "height": 200,
+                "layers": [
+                    {
+                        "id": "a",
+                        "name": "Paint",
+                        "kind": "paint",
+                        "x": number % 9,
+                        "y": 0,
+                        "visible": True,
+                        "opacity": 100,
+                        "tiles": {"0,0": tiles[0]},
+                    }
+                ],
+                "mask": {"tiles": {"0,0": tiles[1]}},
+            }
+        )
+
+    def _some(self) -> str | None:
+        listed = self.made.documents.listed(OWNER, limit=6)
+        return self.random.choice(listed).id if listed else None
+
+    def stroke(self) -> None:
+        document = self._some()
+        if document is None:
+            return self.create()
+        head = self.made.documents.facts(OWNER, document).head
+        node = node_id()
+        self._say(begin="stroke", document=document, node=node)
+        state = self._state()
+        self.made.documents.append(OWNER, document, node, head, "Stroke", state)
+        return self._say(document=document, node=node, head=node, state=state.to_dict())
+
+    def create(self) -> None:
+        document, name = node_id(), f"Number {self.random.randrange(1000)}"
+        self._say(begin="create", document=document)
+        state = self._state()
+        _, node = self.made.documents.create(OWNER, name, state, document_id=document)
+        self._say(document=document, node=node, head=node, name=name, state=state.to_dict())
+
+    def undo(self) -> None:
+        document = self._some()
+        if document is not None:
+            node = self.random.choice(self.made.documents.open(OWNER, document).history).id
+            self._say(begin="undo", document=document, node=node)
+            self.made.documents.move_head(OWNER, document, node)
+            self._say(document=document, head=node)
+
+    def rename(self) -> None:
+        document, name = self._some(), f"Name {self.random.randrange(1000)}"
+        if document is not None:
+            self._say(begin="rename", document=document, name=name)
+            self.made.documents.rename(OWNER, document, name)
+            self._say(document=document, name=name)
+
+    def bin(self) -> None:
+        binned = self.made.documents.listed(OWNER, binned=True)
+        document = self._some()
+        if binned and (document is None or self.random.random() < 0.6):
+            self._say(begin="restore", document=binned[0].id)
+            self.made.documents.restore(OWNER, binned[0].id)
+            self._say(document=binned[0].id, binned=False)
+        elif document is not None:
+            self._say(begin="bin", document=document)
+            self.made.documents.delete(OWNER, document)
+            self._say(document=document, binned=True)
+
+    def picture(self) -> None:
+        """A picture with its run, as a job keeps them; then perhaps a favourite."""
+        self._say(begin="picture")
+        request = TextToImage("a lake", seed=self.random.randrange(1000))
+        note = json.dumps({"format": 1, "request": request.to_dict()})
+        png = write_png(np.full((16, 16, 3), request.seed % 256, np.uint8), {REQUEST_KEY: note})
+        picture = self.made.pictures.add(OWNER, png, 1_700_000_000_000 + self.random.randrange(10**9))
+        self._say(picture=picture)
+        self._say(begin="run")
+        run = KeptRun(picture, request, 1, 1, 1, (KeptStep(1.0, None, 1.0),))
+        self.made.runs.add(OWNER, run, None, write_plain(np.zeros((64, 64, 3), np.uint8)))
+        self._say(run=picture)
+        favourite = self.random.random() < 0.5
+        self._say(begin="favourite", of=picture)
+        self.library.mark(OWNER, picture, favourite)
+        self._say(of=picture, favourite=favourite)
+
+    def take_in(self) -> None:
+        if self.archive is not None:
+            self._say(begin="import")
+            document = self.made.archive.take_in(OWNER, self.archive, "Imported")
+            facts = self.made.documents.facts(OWNER, document)
+            state = self.made.documents.state(OWNER, document)
+            self._say(document=document, node=facts.head, head=facts.head, name="Imported", state=state.to_dict())
+
+    def tidy(self) -> None:
+        self._say(begin="tidy")
+        self.housekeeping.sweep(rest=-1)
+        self._say(tidied=True)
+
+
+def live(folder: str, journal: str, seed: int, archive: str | None) -> None:
+    """The life of a process: it opens the folder and works until it is killed."""
+    with room(Path(folder), **LIMITS) as made:
+        person = Person(made, Path(journal), seed, Path(archive) if archive else None)
+        while True:
+            person.work()
+
+
+def examine(folder: Path, told: Told) -> DocumentRoom:
+    """Opens the folder as the next start does, and raises AssertionError unless all that was confirmed is there.
+
+    The room is the caller's to close.
+    """
+    made = DocumentRoom(folder, **LIMITS)
+    assert made.database.check() == []
+    begun = told.begun or {}
+    for document, nodes in told.nodes.items():
+        opened = made.documents.open(OWNER, document)
+        here = opened.facts.head
+        assert here == told.heads[document] or (begun.get("document") == document and here == begun.get("node"))
+        renamed = begun.get("begin") == "rename" and begun.get("document") == document
+        assert opened.facts.name in {told.names[document], begun["name"] if renamed else told.names[document]}
+        turned = begun.get("begin") in ("bin", "restore") and begun.get("document") == document
+        assert (opened.facts.binned_at is not None) == (document in told.binned) or turned
+        kept = {node.id for node in opened.history}
+        assert {node.parent for node in opened.history} <= kept | {None}
+        assert told.heads[document] in kept
+        for node, state in nodes.items():
+            if node in kept:  # else it was let go with the oldest history
+                assert made.documents.state(OWNER, document, node).to_dict() == State.from_dict(state).to_dict()
+        assert len(kept & nodes.keys()) >= min(len(nodes), 60)
+        for pixels_id in opened.state.pixels():
+            assert read_plain(made.pixels.png(OWNER, pixels_id) or b"").shape[:2] == (256, 256)
+    library = Library(made.database, made.pictures, made.runs)
+    library.sync(OWNER, wait=True)
+    for picture in told.pictures:
+        assert read_picture(made.pictures.png(OWNER, picture) or b"").shape == (16, 16, 3)
+    for picture, favourite in told.favourites.items():
+        unsure = begun.get("of") == picture
+        assert made.pictures.has(OWNER, picture)
+        assert unsure or _is_favourite(made, picture) == favourite
+    Housekeeping(made.documents, made.pixels, library, ThumbnailCache(folder)).sweep(rest=-1)
+    found = orphans(made)
+    assert not found, found
+    told.settle(made)
+    return made
+
+
+def orphans(made: DocumentRoom) -> list[str]:
+    """Files that belong to nothing, and half-written ones."""
+    referred = made.documents.references(OWNER, "pixels")
+    runs = {run.id for run in made.runs.newest(OWNER, 10**6)}
+    found = []
+    for path in made.folder.rglob("*"):
+        kind = path.relative_to(made.folder).parts[0]
+        if not path.is_file():
+            continue
+        alone = (kind == "pixels" and path.stem not in referred) or (
+            kind == "runs" and path.name.partition(".")[0] not in runs
+        )
+        if path.suffix == ".part" or kind == "passing-through" or alone:
+            found.append(str(path))
+    return found
+
+
+def _is_favourite(made: DocumentRoom, picture: str) -> bool:
+    with made.database.read() as rows:
+        found = rows.execute("SELECT favourite FROM marks WHERE owner = ? AND id = ?", (OWNER, picture)).fetchone()
+    return found is not None and bool(found[0])
+
+
+def goes_on(made: DocumentRoom, journal: Path, seed: int) -> None:
+    """What comes next works. Raises StudioError, or AssertionError."""
+    person = Person(made, journal, seed, None)
+    try:
+        person.create()
+        for _ in range(3):
+            person.stroke()
+    except StudioError as problem:
+        raise AssertionError(f"the next change failed: {problem}") from problem
+    finally:
+        person.close()
