@@ -1,7 +1,8 @@
 // Chips and the prompt: which phrases stand in a text, and the text with a phrase more or less. Knows no page.
 // `chips` and what is returned are phrases by category.
 
-const ORDER = ["style", "place", "season", "time", "weather", "things"]; // in which the painter has read them
+// the painter has read its own in this order; other models read subject and shot first, as people write them
+const ORDER = ["subject", "shot", "style", "place", "season", "time", "weather", "things", "camera", "lens", "light", "mood", "colour"];
 const MANY = "things"; // the one category that can hold several
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
@@ -48,7 +49,7 @@ export function withChips(prompt, chips, pressed) {
 }
 
 /** "an oil painting of", oil painting, pixel art -> "a pixel art of". */
-function replaced(text, phrase, other) {
+export function replaced(text, phrase, other) {
   const place = findPhrase(text, phrase);
   if (!place) return text;
   const article = /^[aeiou]/i.test(other) ? "an" : "a";
@@ -57,7 +58,7 @@ function replaced(text, phrase, other) {
 }
 
 /** A text without a phrase, its article, and the "of" or the comma that tied it in. */
-function without(text, phrase) {
+export function without(text, phrase) {
   const place = findPhrase(text, phrase);
   if (!place) return text;
   const left = text.slice(0, place[0]).replace(/(?<![\p{L}\p{N}])(?:an?|the|with)\s+$/iu, "");

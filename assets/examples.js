@@ -7,7 +7,7 @@ import { exampleAddress, examples } from "./server.js";
 export function createExamplesView(actions) {
   const lead = h("p", { class: "lead" });
   const cards = h("div", { class: "wb-examples" });
-  const open = button("quiet small", "Or open a picture that was painted here", "open", () => actions.open());
+  const open = button("quiet small", "Or open a picture and take its settings", "open", () => actions.open());
   const element = h("div", { class: "wb-empty" }, h("div", {}, h("h1", {}, "Start with a sentence, or borrow one"), lead), cards, open);
 
   function card(example) {

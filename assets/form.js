@@ -30,6 +30,7 @@ let settled = false; // the form holds what this tab held before a reload
 let marked = ""; // the chips as Gradio shows them
 let chips = {}; // phrases by category, in the order of Gradio's groups
 let lastSeed = null;
+let correction = null; // that a restored picture brought: no input shows it, a line of words does
 let onChange = () => {};
 
 export function connectForm(hooks) {
@@ -52,6 +53,8 @@ function settle() {
   } catch {
     // Storage is switched off: the form starts as Gradio made it.
   }
+  correction = fresh.correction ?? null;
+  delete fresh.correction;
   if (fresh.dice) fresh.seed = null; // Gradio shows an empty number as 0
   for (const name of ["prompt", "negative_prompt"]) {
     // typed before this script was there, and perhaps before what Gradio has told so far
@@ -60,6 +63,7 @@ function settle() {
   settled = true;
   bring(Object.fromEntries(Object.entries(fresh).filter(([name]) => !touched.has(name))));
   document.documentElement.dataset.wbReady = "";
+  showCorrection();
 }
 
 /** Writes some fields into Gradio's inputs. */
@@ -92,7 +96,7 @@ document.addEventListener("input", personMoved, { capture: true });
 function keep() {
   if (!settled) return; // what was typed before a reload is still to be read
   try {
-    sessionStorage.setItem("wavebrush.form", JSON.stringify(values));
+    sessionStorage.setItem("wavebrush.form", JSON.stringify({ ...values, correction }));
   } catch {
     // The form then lasts as long as the page.
   }
@@ -119,6 +123,26 @@ export function formChanged(row, phrases) {
   keep();
   summarise();
   onChange();
+}
+
+/** The form's values by field, as they stand. */
+export const current = () => ({ ...values });
+
+/** The phrases of the chips, by category. */
+export const phrases = () => chips;
+
+/** Puts some fields into the form, as if a person had. */
+export function put(fields) {
+  clearErrors();
+  bring(fields);
+  lookUpWords();
+}
+
+/** The request for one picture of this form, with some of its fields changed. Without a seed of its own: the last one painted. */
+export function requestNow(wordLimit, fields = {}) {
+  const form = { ...values, ...fields };
+  if (form.dice || form.seed === null) Object.assign(form, { dice: false, seed: lastSeed ?? Math.floor(Math.random() * SEEDS) });
+  return readForm(FIELDS.map((name) => form[name]), wordLimit)?.request ?? null;
 }
 
 export const count = () => Number(values?.count ?? 4);
@@ -167,6 +191,7 @@ export function readForm(row, wordLimit) {
       solver: form.solver,
       seed,
       model: model.name,
+      ...(correction ? { correction } : {}),
     },
     count: Number(form.count),
   };
@@ -183,10 +208,21 @@ export function seedUsed(seed) {
   lastSeed = seed;
 }
 
+/**
+ * The request as a person would write it: with its wildcards, and a backslash before brackets that weigh nothing.
+ * As `as_written` in studio/prompts/prepared.py.
+ */
+export function asWritten({ weighted = false, template = "", ...request }) {
+  const kept = (text) => (weighted ? text : text.replace(/[\\()[\]]/g, "\\$&"));
+  return { ...request, prompt: template || kept(request.prompt), negative_prompt: kept(request.negative_prompt) };
+}
+
 /** Puts a request into the form. `fixSeed`: the next picture is this very one; otherwise the dice stay as they are. */
 export function writeForm(request, { fixSeed, pictures = null }) {
   const dice = fixSeed ? false : (values?.dice ?? true);
   clearErrors();
+  correction = request.correction ?? null;
+  showCorrection();
   bring({
     prompt: request.prompt,
     negative_prompt: request.negative_prompt,
@@ -207,6 +243,24 @@ export function diceTurned([rolling]) {
 
 export function seedTyped([seed]) {
   return seed === null || seed === undefined || seed === "";
+}
+
+/** A restored correction, in a line with a way to leave it out. */
+function showCorrection() {
+  const place = document.querySelector("#wb-carried .html-container > div > div");
+  if (!place) return;
+  if (!correction) return place.replaceChildren();
+  const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
+  const bands = (correction.bands ?? []).map(({ strength, value }) => signed(Number(strength ?? value ?? 0)));
+  const leave = h("button", { type: "button", class: "wb-btn quiet small", onclick: leaveCorrection }, "Leave out");
+  place.replaceChildren(h("p", { class: "wb-carried" }, h("span", {}, `Correction ${bands.join(", ")} (${correction.wavelet})`), leave));
+  return undefined;
+}
+
+function leaveCorrection() {
+  correction = null;
+  showCorrection();
+  keep();
 }
 
 // ---------------------------------------------------------------- words beside a field

@@ -17,7 +17,22 @@ const STEPS_KEYS = [
   [["Home", "End"], "first and last step"],
   [["Space"], "play"],
   [["1", "…", "5"], "a band large, 0 the picture"],
+  [["−", "+"], "weaker and stronger greys"],
   [["B"], "held: what it came from"],
+];
+const FILL_KEYS = [
+  [["?"], "on the canvas: all its keys"],
+  [["B"], "brush, with E eraser, L lasso, W wand"],
+  [["Ctrl", "Z"], "undo, with Shift redo"],
+  [["Ctrl", "⏎"], "fill, then keep"],
+];
+const GALLERY_KEYS = [
+  [["←", "→", "↑", "↓"], "move, with Shift select"],
+  [["Space"], "add to the selection"],
+  [["⏎"], "enlarge"],
+  [["S"], "favourite"],
+  [["C"], "compare two"],
+  [["Del"], "to the bin, Ctrl Z brings it back"],
 ];
 const SURROUNDS = [
   ["", "Theme’s"],
@@ -115,7 +130,7 @@ export function showModel(model) {
 
 /** Where there is a login: who is signed in, and the way out. */
 export function showUser(name) {
-  const help = document.getElementById("wb-help");
+  const help = document.getElementById("wb-keys-and-help");
   help?.querySelector("form")?.remove();
   if (!help || !name) return;
   const way = new URL("studio/logout", document.baseURI).href;
@@ -150,11 +165,15 @@ function helpPopover() {
   surround.append(...choices.map(([, choice]) => choice));
   return h(
     "div",
-    { class: "wb-popover", id: "wb-help", popover: "auto", role: "dialog", "aria-label": "Keys and help" },
+    { class: "wb-popover", id: "wb-keys-and-help", popover: "auto", role: "dialog", "aria-label": "Keys and help" },
     h("h2", {}, "Keys"),
     h("dl", {}, ...list(KEYS)),
+    h("h3", {}, "In Fill"),
+    h("dl", {}, ...list(FILL_KEYS)),
     h("h3", {}, "In Steps"),
     h("dl", {}, ...list(STEPS_KEYS)),
+    h("h3", {}, "In the Gallery"),
+    h("dl", {}, ...list(GALLERY_KEYS)),
     h("h3", {}, "Grey around the picture"),
     surround,
     h("h3", {}, "Pictures keep their settings"),

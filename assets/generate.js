@@ -2,9 +2,11 @@
 // follows them, so a reload finds them again.
 
 import { button, h } from "./dom.js";
+import { createEffectView, rememberWord, wordOf } from "./effect.js";
 import { createExamplesView } from "./examples.js";
 import * as form from "./form.js";
 import { seconds, showModel, showUser, typing } from "./frame.js";
+import { mountHelp } from "./prompt_help.js";
 import { createResultView } from "./result.js";
 import { about, createRunView } from "./run.js";
 import * as server from "./server.js";
@@ -33,7 +35,9 @@ let lastRun = null; // seconds that the last whole job took
 let trigger = () => {};
 let events = [];
 let place = null; // the stage's parts
-let examples, runs, results, viewer;
+let examples, runs, results, effects, viewer;
+let help = { turned() {} }; // with the words of the prompt
+let wordLimit = 4000; // characters; Gradio tells it with every press on Paint
 
 // ---------------------------------------------------------------- called by Gradio
 
@@ -57,6 +61,7 @@ export function mount(element, gradioTrigger, names) {
   examples = createExamplesView({ paint: paintExample, open: () => place.file.click() });
   runs = createRunView({ stop: (everything) => stop(run.id, everything), remove: (id) => stop(id, true) });
   results = createResultView({ enlarge: (...album) => viewer.open(...album), more: paintMore, copy }, markEarlier);
+  effects = createEffectView({ keep: keepWords, enlarge: (...album) => viewer.open(...album), both: () => showResult(latest, true), fail });
   viewer = createViewer();
   form.connectForm({ write: () => trigger(events[0]), mark: () => trigger(events[2]), onChange: formTurned });
   new ResizeObserver(measure).observe(place.scroll);
@@ -65,7 +70,8 @@ export function mount(element, gradioTrigger, names) {
 }
 
 /** The Paint button, and Ctrl+Enter through it. */
-export async function paint(row, wordLimit) {
+export async function paint(row, limit) {
+  wordLimit = limit;
   if (!session) await greeting;
   if (!session) return silence();
   form.clearErrors();
@@ -96,17 +102,20 @@ async function meet() {
     clearNotice();
   }
   form.useModel(session.model);
+  if (!helped) help = mountHelp(form, { ask: askWord, fail, say: (words) => notice([words]) }, session);
+  helped = true;
   showModel(session.model);
   showUser(session.user ?? null);
-  const underWay = session.jobs.filter((job) => !server.ended(job));
-  const ours = run && session.jobs.find((job) => job.id === run.id);
+  const ownJobs = session.jobs.filter(isOurs);
+  const underWay = ownJobs.filter((job) => !server.ended(job));
+  const ours = run && ownJobs.find((job) => job.id === run.id);
   if (ours && server.ended(ours)) changed(ours); // it ended while nobody listened
   else if (run && !ours) lose();
   if (underWay.length) {
     queue = underWay.slice(1);
     begin(underWay[0]);
   } else if (!showing) {
-    latest = session.jobs.filter(hasPictures).pop() ?? null;
+    latest = ownJobs.filter(hasPictures).pop() ?? null;
     if (latest) showResult(latest);
     else show(examples);
   }
@@ -158,6 +167,7 @@ function changed(snapshot) {
   if (server.ended(snapshot)) finish(snapshot);
 }
 
+const isOurs = (job) => !job.pictures[0]?.fill; // fills are followed in their own tab
 const hasPictures = (job) => job.pictures.some((picture) => picture.id);
 
 async function finish(job) {
@@ -170,7 +180,7 @@ async function finish(job) {
   await refreshPictures();
   if (job.state === "failed" && job.error) notice([job.error], true);
   if (run) return; // something new was begun meanwhile
-  const underWay = session.jobs.filter((other) => !server.ended(other) && other.id !== job.id);
+  const underWay = session.jobs.filter((other) => isOurs(other) && !server.ended(other) && other.id !== job.id);
   if (underWay.length) {
     queue = underWay.slice(1);
     begin(underWay[0]);
@@ -197,12 +207,15 @@ async function refreshPictures() {
   }
 }
 
-async function submit(request, count) {
+const submit = (request, count) => send(() => server.submit(request, count), request, count);
+
+async function send(post, request, count, begun = () => {}) {
   if (posting) return;
   posting = true;
   clearNotice();
   try {
-    const job = await server.submit(request, count);
+    const job = await post();
+    begun(job);
     form.seedUsed(job.pictures[0]?.request.seed ?? request.seed);
     document.documentElement.dataset.wbStarted = "";
     if (run) {
@@ -222,6 +235,15 @@ async function submit(request, count) {
   } finally {
     posting = false;
   }
+}
+
+/** Paints with and without a word of the prompt, at one seed. */
+function askWord(word, whole, less) {
+  if (!session) return silence();
+  form.clearErrors();
+  const request = form.requestNow(wordLimit, { prompt: whole });
+  if (!request) return undefined;
+  return send(() => server.beginEffect(request, less), request, 2, (job) => rememberWord(job.id, word));
 }
 
 async function stop(id, everything) {
@@ -249,26 +271,42 @@ function paintExample({ prompt, seed, file: _, ...settings }) {
 }
 
 function paintMore(request) {
-  return submit({ ...request, seed: Math.floor(Math.random() * 2 ** 32) }, 4);
+  return submit({ ...(request.weighted || request.template ? request : form.asWritten(request)), seed: Math.floor(Math.random() * 2 ** 32) }, 4);
 }
 
 function copy(request) {
-  form.writeForm(request, { fixSeed: true });
+  form.writeForm(form.asWritten(request), { fixSeed: true });
   notice([`The settings of seed ${request.seed} are in the form.`]);
+}
+
+/** The words of a picture go into the form. */
+function keepWords(request) {
+  form.put({ prompt: form.asWritten(request).prompt });
+  notice(["The words are in the form."]);
 }
 
 async function takeSettings(file) {
   if (file.size > 64 * 2 ** 20) return notice([`${file.name} is larger than any picture of the studio's.`], true);
   try {
-    const { request } = await server.importPicture(await file.arrayBuffer());
+    const { request, program, exact, notes } = await server.importPicture(await file.arrayBuffer());
     form.writeForm(request, { fixSeed: true, pictures: 1 });
-    const other = request.model !== session.model.name ? ` It was painted by ${request.model}; ${session.model.name} will paint another picture from it.` : " Paint, and the same picture comes again.";
-    notice([`The settings of seed ${request.seed} are in the form.${other}`]);
+    if (program !== "wavebrush") notice([`The settings of a picture by ${program} are in the form, as far as they go.`], false, true, listed(notes));
+    else {
+      const other = request.model !== session.model.name ? ` It was painted by ${request.model}; ${session.model.name} will paint another picture from it.` : exact ? " Paint, and the same picture comes again." : "";
+      notice([`The settings of seed ${request.seed} are in the form.${other}`], false, true, listed(notes));
+    }
   } catch (problem) {
-    if (problem instanceof server.Silence) silence();
-    else notice([problem.message], true);
+    fail(problem);
   }
   return undefined;
+}
+
+const listed = (notes) => (notes.length ? h("ul", {}, ...notes.map((note) => h("li", {}, note))) : null);
+
+function fail(problem) {
+  if (problem instanceof server.Silence) silence();
+  else if (problem instanceof server.Refusal) notice([problem.message], true);
+  else throw problem;
 }
 
 // ---------------------------------------------------------------- the stage
@@ -283,10 +321,15 @@ function show(view) {
   measure();
 }
 
-function showResult(job) {
+function showResult(job, plainly = false) {
+  const word = plainly ? null : wordOf(job);
+  if (word !== null) {
+    effects.show(job.pictures, word);
+    return show(effects);
+  }
   const first = job.pictures.findIndex((picture) => picture.id);
   results.show(job.pictures, first, true);
-  show(results);
+  return show(results);
 }
 
 function measure() {
@@ -358,11 +401,12 @@ function reveal(thumb) {
   else if (to > row.scrollLeft + row.clientWidth) row.scrollLeft = to - row.clientWidth;
 }
 
-function notice(words, bad = false, closes = true) {
+/** Words over the stage's foot. Good news goes by itself, unless there is `more` of it. */
+function notice(words, bad = false, closes = true, more = null) {
   const close = closes ? button("quiet icon", "Close", "cross", clearNotice) : null;
-  place.notice.replaceChildren(h("div", { class: bad ? "wb-notice bad" : "wb-notice", role: bad ? "alert" : "status" }, h("p", {}, ...words), close));
+  place.notice.replaceChildren(h("div", { class: bad ? "wb-notice bad" : "wb-notice", role: bad ? "alert" : "status" }, h("div", { class: "words" }, h("p", {}, ...words), more), close));
   clearTimeout(noticeTimer);
-  if (!bad) noticeTimer = setTimeout(clearNotice, 8000);
+  if (!bad && !more) noticeTimer = setTimeout(clearNotice, 8000);
 }
 
 let noticeTimer = null;
@@ -376,7 +420,10 @@ function say(words) {
   place.live.textContent = words;
 }
 
+let helped = false;
+
 function formTurned() {
+  help.turned();
   lastRun = null; // it says nothing about what would be painted now
   relabel();
   estimate();

@@ -3,6 +3,7 @@
 import { button, h, icon } from "./dom.js";
 import { seconds } from "./frame.js";
 import { downloadAddress, pictureAddress } from "./server.js";
+import { openInFill } from "./fill_link.js";
 import { openInSteps } from "./steps_link.js";
 
 /**
@@ -25,6 +26,7 @@ export function createResultView(actions, onLook) {
     "div",
     { class: "wb-acts" },
     download,
+    button("", "Paint or fill in it", "fill", () => openInFill(album[at])),
     button("", "Open in Steps", "steps", () => openInSteps(album[at].id)),
     button("", "Four more like this", "more", () => actions.more(album[at].request)),
     button("quiet", "Copy its settings to the form", "copy", () => actions.copy(album[at].request)),

@@ -5,6 +5,7 @@ import { arriving, createRibbon } from "./ribbon.js";
 import { downloadAddress, ended, pictureAddress, previewAddress } from "./server.js";
 
 const NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"];
+const numberOf = (count) => NUMBERS[count] ?? String(count); // a grid has more
 
 /** "about 2 s", "under a second", "about 3 min". */
 export function about(value) {
@@ -131,7 +132,7 @@ export function createRunView(actions) {
         return h(
           "li",
           {},
-          h("span", {}, `Then ${next.pictures.length === 1 ? "one picture" : `${NUMBERS[next.pictures.length]} pictures`}: ${words}`),
+          h("span", {}, `Then ${next.pictures.length === 1 ? "one picture" : `${numberOf(next.pictures.length)} pictures`}: ${words}`),
           button("quiet small", "Remove", null, () => actions.remove(next.id)),
         );
       }),
@@ -151,7 +152,7 @@ export function createRunView(actions) {
     band.textContent = words ? ` · ${words}` : "";
     const parts = [];
     if (painting && job.eta_picture !== null && job.eta_picture !== undefined) parts.push(`${about(job.eta_picture)} left`);
-    if (painting && total > 1 && job.eta_job !== null && job.eta_job !== undefined && job.index < total - 1) parts.push(`${about(job.eta_job).replace("about ", "")} for all ${NUMBERS[total]}`);
+    if (painting && total > 1 && job.eta_job !== null && job.eta_job !== undefined && job.index < total - 1) parts.push(`${about(job.eta_job).replace("about ", "")} for all ${numberOf(total)}`);
     left.textContent = parts.join(", ");
   }
 

@@ -43,10 +43,18 @@ export const submit = (request, count) => post("jobs", { request, count });
 export const stop = (id, everything) => post(`jobs/${id}/stop`, { everything });
 export const importPicture = (bytes) => ask("import", { method: "POST", headers: { "Content-Type": "image/png" }, body: bytes });
 export const unknownWords = (prompt, signal) => ask(`words?prompt=${encodeURIComponent(prompt)}`, { signal });
+export const readPrompt = (words, signal) =>
+  ask("prompt", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(words), signal });
+export const wordbook = () => ask("wordbook");
+export const keepWords = (kind, name, value) => post("wordbook", { kind, name, value });
+export const beginEffect = (request, without) => post("effects", { request, without });
+export const effect = (first, second, word) => ask(`effects/${first}/${second}?word=${encodeURIComponent(word)}`);
+export const rewrite = (prompt) => post("rewrite", { prompt });
 export const examples = () => ask("assets/examples/examples.json");
 
 export const exampleAddress = (file) => at(`assets/examples/${encodeURIComponent(file)}`);
 export const pictureAddress = (id) => at(`pictures/${id}.png`);
+export const differenceAddress = (first, second) => at(`effects/${first}/${second}/difference.png`);
 export const downloadAddress = (id) => at(`pictures/${id}.png?download=1`);
 export const previewAddress = (id, version) => at(`jobs/${id}/preview.png?v=${version}`);
 

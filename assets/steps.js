@@ -1,17 +1,17 @@
 // The Steps tab: one state, and the parts that show it. Everything else lives on the server; a reload asks for it again.
 
 import { button, h } from "./dom.js";
+import { openStep } from "./fill_link.js";
 import { typing } from "./frame.js";
 import { Silence, ended, follow, stop as stopJob } from "./server.js";
-import { createBandsView } from "./steps_bands.js";
+import { createBandsView, GAINS } from "./steps_bands.js";
 import { createBranchesView } from "./steps_branches.js";
 import { createCompareView, createBeforeView } from "./steps_compare.js";
 import { createCurvesView } from "./steps_curves.js";
 import { createHeadView } from "./steps_head.js";
 import { createKeepView } from "./steps_keep.js";
-import { address, addressed, keepShown, lastShown } from "./steps_link.js";
+import { address, addressAgain, addressed, keepShown, lastShown } from "./steps_link.js";
 import { segments } from "./steps_marks.js";
-import { openPaint } from "./steps_paint.js";
 import { askAgain, createFetcher, have, refusal, want } from "./steps_pictures.js";
 import { createPictureView, tileAddress } from "./steps_picture.js";
 import * as server from "./steps_server.js";
@@ -21,13 +21,14 @@ import { createStripView } from "./steps_strip.js";
 const REST = 150; // ms after which the full decode is asked for
 const FRAME = 140; // ms of a step while it plays
 
-const state = { runs: [], run: null, step: 0, show: "estimate", band: null, space: "picture", channel: null, wavelet: "db2", levels: 4, look: "signed" };
+const state = { runs: [], run: null, step: 0, show: "estimate", band: null, space: "picture", channel: null, wavelet: "db2", levels: 4, look: "signed", gain: 1 };
 const view = () => state;
 
 let room = null; // the tab's element
 let parts = null; // its views
 let lines = []; // views that follow the step
 let visible = false;
+let arriving = 0; // the newest wish for an address
 let opening = 0; // the newest wish for a run
 let resting = null;
 let drawing = false;
@@ -41,6 +42,7 @@ export function mount(element) {
   build();
   new ResizeObserver(seen).observe(room);
   addEventListener("wavebrush-steps", () => visible && arrive());
+  addEventListener("hashchange", travelled);
   addEventListener("keydown", key, { capture: true }); // before the keys of the other tabs
   addEventListener("keyup", (event) => event.key?.toLowerCase() === "b" && release());
   addEventListener("blur", release);
@@ -48,7 +50,7 @@ export function mount(element) {
 }
 
 function build() {
-  const actions = { open, set, go, play, band: (band) => set({ band }), show: (show) => set({ show }), refresh, compare: (mode) => parts.compare.openRoom(mode), stop, branch, paint, notice };
+  const actions = { open, set, go, play, band: (band) => set({ band }), gain, show: (show) => set({ show }), refresh, compare: (mode) => parts.compare.openRoom(mode), stop, branch, paint, notice };
   parts = {
     head: createHeadView(actions, view),
     strip: createStripView(actions),
@@ -101,45 +103,57 @@ function seen() {
   if (visible) arrive();
   else {
     pause();
-    address(null);
+    address(null, true);
   }
+}
+
+/** Back, Forward, or an address that was typed: shows what it asks for. */
+function travelled() {
+  if (!visible) return; // steps_link.js opens the tab
+  opening += 1; // what was on its way is not wanted any more
+  if (addressed()) arrive();
+  else if (!location.hash) document.getElementById("wb-generate-button")?.click();
 }
 
 /** Shows what the address asks for, what was shown last, or the newest run. */
 async function arrive() {
+  const mine = (arriving += 1);
   const asked = addressed() ?? {};
+  const anew = !addressed(); // the tab was pressed: Back returns to the other one
   try {
     await refresh();
   } catch (problem) {
-    return report(problem);
+    return mine === arriving ? report(problem) : undefined;
   }
+  if (mine !== arriving) return undefined;
   notice(null);
   const last = lastShown();
   const wanted = asked.id ?? (state.runs.find(({ id }) => id === last?.id) ?? state.runs[0])?.id ?? null;
   if (!wanted) return showEmpty();
   if (wanted === state.run?.id) {
-    address({ id: wanted, step: state.step });
+    opening += 1; // whatever else was on its way is not wanted any more
+    room.removeAttribute("aria-busy");
+    address({ id: wanted, step: asked.step ?? state.step }, anew);
     parts.branches.open(state.run);
     return asked.step === null || asked.step === undefined ? undefined : go(asked.step);
   }
-  return open(wanted, asked.step ?? (last?.id === wanted ? last.step : null));
+  return open(wanted, asked.step ?? (last?.id === wanted ? last.step : null), anew);
 }
 
 async function refresh() {
   state.runs = (await server.runs()).runs;
 }
 
-/** Opens a run at a step; without one at the step that is shown, or its last. */
-async function open(id, step = null) {
+/** Opens a run at a step; without one at the step that is shown, or its last. `anew`: Back returns from it. */
+async function open(id, step = null, anew = true) {
   const mine = (opening += 1);
   room.setAttribute("aria-busy", "true");
   if (!state.run) showWaiting();
   try {
-    const facts = await server.run(id, state);
+    const [facts, offered] = await Promise.all([server.run(id, state), strengths ?? server.strengths().catch(() => null)]);
     if (mine !== opening) return;
-    strengths ??= await server.strengths().catch(() => null);
-    if (mine !== opening) return;
-    show(facts, step);
+    strengths = offered;
+    show(facts, step, anew);
   } catch (problem) {
     if (mine === opening) report(problem, id);
   } finally {
@@ -147,7 +161,7 @@ async function open(id, step = null) {
   }
 }
 
-function show(facts, step) {
+function show(facts, step, anew) {
   const fresh = state.run?.id !== facts.id;
   const first = !state.run;
   state.run = facts;
@@ -164,8 +178,16 @@ function show(facts, step) {
   for (const part of Object.values(parts)) part.open?.(facts, strengths);
   turned();
   drawStep();
-  if (visible) address({ id: facts.id, step: state.step });
+  if (visible) address({ id: facts.id, step: state.step }, anew && fresh);
   keepShown({ id: state.run.id, step: state.step });
+}
+
+/** The model has woken: what was told from memory is measured now. */
+async function again() {
+  const before = state.run;
+  before.waking = false; // asked once
+  const facts = await server.run(before.id, state).catch(() => null);
+  if (facts && state.run === before && facts.wavelet === state.wavelet && facts.levels === state.levels) show(facts, null, false);
 }
 
 function showEmpty() {
@@ -190,9 +212,10 @@ function report(problem, id = null) {
   if (problem instanceof Silence) notice("The studio is not answering. It is started with “python app.py”; then open this tab again.", true);
   else if (problem.status) notice(problem.message, true);
   else throw problem;
+  if (state.run && visible) address({ id: state.run.id, step: state.step });
   if (!state.run) {
     const other = state.runs.find((run) => run.id !== id);
-    if (other && id) open(other.id);
+    if (other && id) open(other.id, null, false);
     else if (!state.runs.length) showEmpty();
   }
 }
@@ -228,11 +251,11 @@ function drawStep() {
 function rest() {
   if (!state.run || !visible) return;
   if (!playing) {
-    parts.picture.rest();
+    parts.picture.rest().then((whole) => whole && state.run?.waking && again());
     parts.bands.rest();
     parts.before.rest();
   }
-  address({ id: state.run.id, step: state.step });
+  addressAgain({ id: state.run.id, step: state.step });
   keepShown({ id: state.run.id, step: state.step });
   fetchSmall();
 }
@@ -288,7 +311,7 @@ function set(wish) {
   const before = { wavelet: state.wavelet, levels: state.levels };
   Object.assign(state, wish);
   if (split) {
-    open(state.run.id, state.step).then(() => {
+    open(state.run.id, state.step, false).then(() => {
       if (state.run.wavelet !== state.wavelet || state.run.levels !== state.levels) Object.assign(state, before); // it was refused
       parts.head.turned();
     });
@@ -298,15 +321,19 @@ function set(wish) {
   drawStep();
 }
 
+/** Doubles the contrast of greys, or halves it. */
+function gain(way) {
+  set({ gain: Math.min(GAINS[1], Math.max(GAINS[0], state.gain * 2 ** way)) });
+}
+
 function turned() {
   for (const part of Object.values(parts)) part.turned?.();
 }
 
 // ---------------------------------------------------------------- branches
 
-/** Runs a branch of the run that is shown. Answers whether the server took it; it refuses in words. */
-async function branch(wish) {
-  const parent = state.run;
+/** Runs a branch of a run, that which is shown unless said. Answers whether the server took it; it refuses in words. */
+async function branch(wish, parent = state.run) {
   notice(null);
   try {
     const snapshot = await server.branch(parent.id, wish);
@@ -333,7 +360,7 @@ function progressed(snapshot, parent) {
   if (snapshot.state === "failed" || !made) return notice(snapshot.error ?? "Nothing came of it: it was stopped before its first step.", snapshot.state === "failed");
   if (state.run?.id !== parent.id) {
     const related = state.run?.tree.some(({ id }) => id === parent.id); // then its row is missing among the branches
-    return refresh().then(() => (related ? open(state.run.id, state.step) : undefined));
+    return refresh().then(() => (related ? open(state.run.id, state.step, false) : undefined));
   }
   return refresh().then(() => open(made.id, Infinity));
 }
@@ -348,9 +375,12 @@ function stop() {
   if (work) stopJob(work.snapshot.id, false).catch(() => {});
 }
 
-/** Opens the step's picture on the canvas. `purpose`: "edit" continues from it, "mask" gives a region back. */
+/** Opens the step's picture on the canvas of the Fill tab. `purpose`: "edit" continues from it, "mask" gives a region back. */
 function paint(purpose, done) {
-  return openPaint(state.run, state.step, purpose, done);
+  const { run, step } = state;
+  const { width, height } = run.canvas;
+  const picture = new URL(server.stepAddress(run.id, step, { look: run.space.picture ? "full" : "fast" }), document.baseURI).href;
+  return openStep({ purpose, run: { id: run.id, label: run.label, prompt: run.request.prompt }, step, width, height, picture, done }).catch(report);
 }
 
 // ---------------------------------------------------------------- keys
@@ -368,6 +398,9 @@ function key(event) {
     Home: () => go(0),
     End: () => go(state.run.steps.length - 1),
     " ": pressed ? null : play,
+    "+": () => gain(1),
+    "=": () => gain(1), // the same key, without Shift, where the layout has it there
+    "-": () => gain(-1),
     b: () => event.repeat || hold(),
   };
   let act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];

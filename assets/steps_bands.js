@@ -1,13 +1,16 @@
 // The sentence and the bands of the chosen step, coarse to fine: a name, a wave and a colour each, its picture and its share.
 
-import { h } from "./dom.js";
-import { bandColor, percent, wave } from "./steps_marks.js";
+import { button, h } from "./dom.js";
+import { bandColor, percent, spanOf, spanWords, wave } from "./steps_marks.js";
 import { have, refusal, want } from "./steps_pictures.js";
 import { tileAddress } from "./steps_picture.js";
 
 const ANNOUNCE = 500; // ms of rest before a screen reader is told
 
-/** `actions`: band(index) makes one large, or brings the picture back. `view()` is the state of the tab. */
+/** How far the contrast of greys can be turned down and up. */
+export const GAINS = [1 / 64, 64];
+
+/** `actions`: band(index) makes one large, or brings the picture back; gain(±1). `view()` is the state of the tab. */
 export function createBandsView(actions, view) {
   let run = null;
   let at = 0;
@@ -19,8 +22,12 @@ export function createBandsView(actions, view) {
   const live = h("div", { class: "wb-hidden-words", role: "status", "aria-live": "polite" });
   const bar = h("span", { class: "wb-scale-bar" });
   const [low, middle, high] = [h("span", {}), h("span", {}), h("span", {})];
-  const scale = h("div", { class: "wb-scale", role: "img" }, bar, h("span", { class: "wb-scale-ends", "aria-hidden": "true" }, low, middle, high));
-  const head = h("div", { class: "wb-say-row" }, say, scale, live);
+  const unitLine = h("span", { class: "wb-scale-unit", "aria-hidden": "true" });
+  const scale = h("div", { class: "wb-scale-bar-box", role: "img" }, bar, h("span", { class: "wb-scale-ends", "aria-hidden": "true" }, low, middle, high), unitLine);
+  const weaker = button("quiet icon small", "Weaker contrast (−)", "minus", () => actions.gain(-1));
+  const stronger = button("quiet icon small", "Stronger contrast (+)", "plus", () => actions.gain(1));
+  const scaleBox = h("div", { class: "wb-scale", role: "group", "aria-label": "Scale of the greys" }, weaker, scale, stronger);
+  const head = h("div", { class: "wb-say-row" }, say, scaleBox, live);
   const element = h("div", { class: "wb-bands", role: "group", "aria-label": "Bands, coarse to fine" });
 
   function open(facts) {
@@ -86,26 +93,25 @@ export function createBandsView(actions, view) {
     });
   }
 
+  /** The colour bar: what is black, white and grey in the bands, the same at every step. */
   function drawScale() {
-    const { show, space, look, levels } = view();
-    const span = run.scale?.[space]?.[show === "added" ? "added" : "bands"];
-    const details = span?.slice(show === "added" ? 0 : 1) ?? [];
-    const unit = space === "picture" ? "of 255" : "latent units";
-    const most = details.length ? Math.max(...details) : null;
-    const words = most === null ? "" : most >= 10 ? most.toFixed(0) : most.toPrecision(2);
-    const least = details.length ? Math.min(...details) : null;
+    const { show, space, look, gain } = view();
+    const colour = show !== "added" && look === "signed" && space === "picture"; // the composition is then no grey
+    const spans = run.bands.map((band, index) => [band.label, spanOf(run, view(), index)]).slice(colour ? 1 : 0);
+    const values = spans.map(([, value]) => value).filter((value) => value !== null);
+    const words = values.length ? spanWords(Math.min(...values), space, Math.max(...values)) : "";
     bar.classList.toggle("magnitude", look === "magnitude");
     low.textContent = look === "magnitude" ? "none" : "darker";
     middle.textContent = look === "magnitude" ? "" : "0";
     high.textContent = look === "magnitude" ? "strong" : "lighter";
-    const range = details.length ? `${span.map((value, k) => (k === 0 && show !== "added" ? null : `${run.bands[k]?.label ?? ""} ±${value >= 10 ? value.toFixed(0) : value.toPrecision(2)}`)).filter(Boolean).join(", ")} ${unit}` : "";
-    scale.setAttribute("aria-label", `Scale of the ${levels} detail bands, the same for every step. ${range}`);
-    scale.title = range;
-    unitLine.textContent = most === null ? "" : least === most ? `±${words} ${unit}` : `±${least >= 10 ? least.toFixed(0) : least.toPrecision(2)} to ±${words} ${unit}`;
+    unitLine.textContent = words;
+    const each = values.length ? spans.map(([label, value]) => `${label} ${spanWords(value, space)}`).join(", ") : "";
+    const amplified = gain === 1 ? "" : gain > 1 ? `, ${gain} times as strong as usual` : `, ${1 / gain} times as weak as usual`;
+    scale.setAttribute("aria-label", `Black to white, the same at every step${amplified}. ${each}`);
+    scale.title = each;
+    weaker.disabled = gain <= GAINS[0];
+    stronger.disabled = gain >= GAINS[1];
   }
-
-  const unitLine = h("span", { class: "wb-scale-unit", "aria-hidden": "true" });
-  scale.append(unitLine);
 
   /** Draws from what is here: the full decode, else the fast one, else what stands there at half strength. */
   function draw() {

@@ -18,9 +18,10 @@ export function createBranchesView(actions) {
   const onButton = h("button", { type: "button", class: "wb-btn small", onclick: goOn });
   const onRow = h("div", { class: "wb-branch-on", hidden: true }, h("div", { class: "wb-branch-says" }, onWords, onButton));
 
+  const count = h("span", { class: "wb-faint" });
   const list = h("div", { class: "wb-tree", role: "group", "aria-label": "Branches of this run" });
   const hint = h("p", { class: "wb-faint wb-tree-hint" });
-  const element = h("section", { class: "wb-card wb-branches", "aria-label": "Branches" }, h("div", { class: "wb-card-head" }, h("h3", {}, "Branches"), h("span", { class: "wb-faint" }, "nothing is overwritten")), list, hint, onRow);
+  const element = h("section", { class: "wb-card wb-branches", "aria-label": "Branches" }, h("div", { class: "wb-card-head" }, h("h3", {}, "Branches ", count), h("span", { class: "wb-faint" }, "nothing is overwritten")), list, hint, onRow);
 
   /** A run that was stopped can be painted to its end, as it would have gone on. */
   async function goOn() {
@@ -70,6 +71,7 @@ export function createBranchesView(actions) {
     reveal();
     hint.textContent = rows.length > 1 || working ? "" : "Go to a step, then paint on it, keep bands or try strengths: what comes of it stands here.";
     hint.hidden = !hint.textContent;
+    count.textContent = rows.length > 1 ? String(rows.length) : "";
     const stopped = run.stopped_at !== null && run.stopped_at !== undefined && run.recorded < run.count;
     onRow.hidden = !stopped || !run.latents || Boolean(working);
     onWords.textContent = `Stopped at step ${run.stopped_at} of ${run.count}`;

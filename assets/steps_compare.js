@@ -1,5 +1,6 @@
 // Two runs or branches held against each other: a card with the parent, and a room of its own with one scrubber for both.
 
+import { drawDifference as drawApart } from "./compare_difference.js";
 import { button, h } from "./dom.js";
 import { choice, segments } from "./steps_marks.js";
 import { drawSmall, drawStep } from "./steps_picture.js";
@@ -233,8 +234,7 @@ export function createCompareView(view) {
       drawSmall(scratch, run, within(run, at));
       return scratch.getContext("2d").getImageData(0, 0, width, height);
     });
-    const [one, other] = [pixels[0].data, pixels[1].data];
-    for (let k = 0; k < one.length; k += 1) if (k % 4 !== 3) one[k] = 128 + (gain * (one[k] - other[k])) / 2;
+    drawApart(pixels[0], pixels[1], gain);
     scratch.getContext("2d").putImageData(pixels[0], 0, 0);
     context.drawImage(scratch, 0, 0, canvas.width, canvas.height);
   }

@@ -8,6 +8,7 @@ const LEFT = 34;
 const RIGHT = 10;
 const TOP = 8;
 const BOTTOM = 20;
+const MOST = 300; // % of the final energy: what goes beyond leaves the drawing
 const KINDS = [
   ["energy", "Energy"],
   ["change", "Change"],
@@ -27,15 +28,17 @@ export function createCurvesView(actions, view) {
   const table = button("quiet small icon", "All numbers", "table", () => openNumbers(run, view(), kind));
   const read = h("div", { class: "wb-read" });
   const drawing = svg("svg", { class: "wb-curve", role: "img", tabindex: "-1" });
+  const about = h("p", { class: "wb-faint wb-curve-about" });
   const nothing = h("p", { class: "wb-curve-none", hidden: true });
   const box = h("div", { class: "wb-curve-box" }, drawing, nothing);
-  const element = h("section", { class: "wb-card wb-plot", "aria-label": "Curves over the steps" }, h("div", { class: "wb-card-head" }, tabs.element, unit, table), read, box);
+  const element = h("section", { class: "wb-card wb-plot", "aria-label": "Curves over the steps" }, h("div", { class: "wb-card-head" }, tabs.element, unit, table), read, box, about);
 
   const LINES = {
     energy: () => ({
       unit: "% of final",
       name: "Energy of each band over the steps, as a share of its final value",
       of: "of its final energy",
+      about: "How much of each band is there. It has settled where it stays within 5 % of 100.",
       points: run.arrived[view().space].map((row, step) => [step, row]),
       words: (value) => percent(value, value < 10 ? 1 : 0),
       log: false,
@@ -47,6 +50,7 @@ export function createCurvesView(actions, view) {
         unit: "% of final",
         name: "What each step changed in each band, as a share of the band's final energy",
         of: "of its final energy changed",
+        about: "How much of each band each step changed.",
         points: run.change[space].map((row, step) => [step, row.map((value, band) => (final[band] > 0 ? (value / final[band]) * 100 : null))]),
         words: (value) => `${small(value)} %`,
         log: true,
@@ -54,9 +58,10 @@ export function createCurvesView(actions, view) {
     },
     gap: () =>
       run.gap && {
-        unit: run.gap.unit,
-        name: "Gap between what the model was trained to see and what it sees, per band",
-        of: run.gap.unit,
+        unit: "1 is white noise",
+        name: `Gap between the noise that the model was trained to see and that in its runs, per band: ${run.gap.unit}`,
+        of: "of white noise",
+        about: gapWords(run.gap),
         points: run.gap.at.map((step, k) => [step, run.gap.mean[k]]),
         errors: run.gap.error,
         corrected: run.gap.mean_corrected ? run.gap.at.map((step, k) => [step, run.gap.mean_corrected[k]]) : null,
@@ -79,6 +84,8 @@ export function createCurvesView(actions, view) {
     nothing.hidden = Boolean(lines);
     drawing.style.display = lines ? "" : "none";
     read.hidden = !lines;
+    about.hidden = !lines;
+    about.textContent = lines?.about ?? "";
     plot = null;
     if (!lines) {
       unit.textContent = "";
@@ -91,6 +98,7 @@ export function createCurvesView(actions, view) {
     const height = box.clientHeight;
     if (width < 60 || height < 60) return;
     plot = { ...lines, ...scales(lines, width, height), width, height };
+    if (lines.log) about.textContent = `${lines.about} Each line is ${plot.ticks[1] / plot.ticks[0] > 50 ? "a hundred" : "ten"} times the one below.`;
     paint();
   }
 
@@ -98,7 +106,7 @@ export function createCurvesView(actions, view) {
   function scales(lines, width, height) {
     const last = Math.max(1, run.steps.length - 1);
     const x = (step) => LEFT + ((width - LEFT - RIGHT) * step) / last;
-    const values = lines.points.flatMap(([, row], k) => row.flatMap((value, band) => (lines.errors ? [value - lines.errors[k][band], value + lines.errors[k][band]] : [value]))).filter(Number.isFinite);
+    const values = lines.points.flatMap(([, row], k) => row.flatMap((value, band) => (lines.errors ? [value - lines.errors[k][band], value + lines.errors[k][band]] : [value]))).concat((lines.corrected ?? []).flatMap(([, row]) => row)).filter(Number.isFinite);
     const across = height - TOP - BOTTOM;
     if (lines.log) {
       const positive = values.filter((value) => value > 0);
@@ -109,11 +117,11 @@ export function createCurvesView(actions, view) {
       return { x, y, ticks: ticks.length > 5 ? ticks.filter((_, k) => (high - low - k) % 2 === 0) : ticks };
     }
     let low = Math.min(0, ...values);
-    let high = kind === "energy" ? Math.min(Math.max(110, ...values), 200) : Math.max(...values, 0);
+    let high = kind === "energy" ? Math.min(Math.max(110, ...values), MOST) : Math.max(...values, 0);
     if (high - low < 1e-12) high = low + 1;
     if (kind !== "energy") [low, high] = [low - (high - low) * 0.06, high + (high - low) * 0.06];
-    const y = (value) => TOP + across * (1 - (Math.min(high, Math.max(low, value)) - low) / (high - low));
-    return { x, y, ticks: kind === "energy" ? [0, 25, 50, 75, 100, 150, 200].filter((tick) => tick <= high) : nice(low, high) };
+    const y = (value) => TOP + across * (1 - (Math.min(high * 2, Math.max(low, value)) - low) / (high - low)); // beyond the top it is clipped
+    return { x, y, ticks: kind === "energy" ? [0, 25, 50, 75, 100, 150, 200, 250, 300].filter((tick) => tick <= high && (high < 160 || tick % 50 === 0)) : nice(low, high) };
   }
 
   function nice(low, high) {
@@ -140,15 +148,21 @@ export function createCurvesView(actions, view) {
       return shown.map(([step, row]) => `${x(step).toFixed(1)},${y(row[band]).toFixed(1)}`).join(" ");
     };
     const line = (rows, band, look) => svg("polyline", { points: path(rows, band), class: `line ${look}`, style: `stroke: ${bandColor(band, count)}` });
+    frame.replaceChildren(svg("rect", { x: LEFT, y: 0, width: Math.max(0, width - LEFT - RIGHT + 6), height: height - BOTTOM + 2 }));
     drawing.replaceChildren(
+      frame,
       ...ticks.flatMap((tick) => [
         svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick), class: tick === 0 && kind === "gap" ? "grid zero" : "grid" }),
         svg("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, tickWords(tick)),
       ]),
       ...numbers.map((step) => svg("text", { x: x(step), y: height - 4, "text-anchor": step === 0 ? "start" : step === total - 1 ? "end" : "middle" }, String(step + 1))),
-      ...(errors ? Array.from({ length: count }, (_, band) => errorBand(band, count)) : []),
-      ...Array.from({ length: count }, (_, band) => line(points, band, "")),
-      ...(corrected ? Array.from({ length: count }, (_, band) => line(corrected, band, "dashed")) : []),
+      svg(
+        "g",
+        { "clip-path": `url(#${frame.id})` },
+        ...(errors ? Array.from({ length: count }, (_, band) => errorBand(band, count)) : []),
+        ...Array.from({ length: count }, (_, band) => line(points, band, "")),
+        ...(corrected ? Array.from({ length: count }, (_, band) => line(corrected, band, "dashed")) : []),
+      ),
       cursor,
     );
     drawCursor();
@@ -161,6 +175,7 @@ export function createCurvesView(actions, view) {
   }
 
   const cursor = svg("g", {});
+  const frame = svg("clipPath", { id: "wb-curve-frame" });
 
   /** Values of all bands at a step; between measured points they are interpolated. */
   function rowAt(step) {
@@ -182,7 +197,7 @@ export function createCurvesView(actions, view) {
     cursor.replaceChildren(
       svg("line", { x1: x(at), x2: x(at), y1: TOP - 4, y2: height - BOTTOM, class: "now" }),
       ...(hovered !== null && hovered !== at ? [svg("line", { x1: x(step), x2: x(step), y1: TOP - 4, y2: height - BOTTOM, class: "hovered" })] : []),
-      ...row.map((value, band) => (Number.isFinite(value) ? svg("circle", { cx: x(step), cy: y(value), r: 4, style: `fill: ${bandColor(band, count)}` }) : null)).filter(Boolean),
+      ...row.map((value, band) => (Number.isFinite(value) && y(value) > 0 ? svg("circle", { cx: x(step), cy: y(value), r: 4, style: `fill: ${bandColor(band, count)}` }) : null)).filter(Boolean),
     );
     const labels = plot.labels ?? run.bands.map(({ label }) => label);
     if (read.children.length !== count) read.replaceChildren(...row.map((_, band) => h("span", { title: labels[band] }, wave(band, count, 18, 10, 1.6), h("b", {}), h("span", { class: "wb-hidden-words" }, labels[band]))));
@@ -225,6 +240,12 @@ export function createCurvesView(actions, view) {
       if (far < (best?.far ?? Infinity)) best = { band, far };
     });
     return best?.band ?? null;
+  }
+
+  /** What the gap says, and what came of calibrating. */
+  function gapWords({ verdict, closed, mean_corrected: corrected, samples }) {
+    const found = verdict === "closes the gap" ? `${corrected ? "Dashed: the" : "The"} calibrated strengths close ${percent(closed * 100)} of its square.` : "No strengths were found that close it.";
+    return `Below 0 a run carries less noise than the model was trained on. ${found} ${samples} runs, ± one standard error.`;
   }
 
   new ResizeObserver(draw).observe(box);

@@ -109,7 +109,8 @@ export function createHeadView(actions, view) {
       title.textContent = request.prompt.trim() || "No words";
       title.title = title.textContent;
       pick.setAttribute("aria-label", `Run: ${title.textContent}. Choose another`);
-      facts.textContent = `${run.parent ? `${run.label} · ` : ""}seed ${request.seed} · ${stepsWords(run.recorded)} · ${request.solver} · guidance ${Number(request.guidance_scale).toFixed(1)}`;
+      const wide = (words) => h("span", {}, words); // where there is room
+      facts.replaceChildren(wide(run.parent ? `${run.label} · ` : ""), `seed ${request.seed} · ${stepsWords(run.recorded)}`, wide(` · ${request.solver} · guidance ${Number(request.guidance_scale).toFixed(1)}`));
       facts.title = facts.textContent;
       sheet.href = sheetAddress(run.id);
       animation.href = animationAddress(run.id);

@@ -132,11 +132,11 @@ export function createKeepView(actions, view) {
 
   /** Painting keeps the run's own noise and everything that was not painted: locks are for the other button. */
   function paintOn() {
-    const from = at;
+    const [from, parent] = [at, run];
     actions.paint("edit", async ({ picture, region, count }) => {
       const [edited, mask] = await Promise.all([upload(picture), upload(region)]);
       const changed = newWords();
-      return actions.branch({ from, edit: { picture: edited, mask, shown: "full" }, ...(changed === null ? {} : { request: { prompt: changed } }), label: `Painted at step ${from + 1}, ${count.toLocaleString("en")} px` });
+      return actions.branch({ from, edit: { picture: edited, mask, shown: "full" }, ...(changed === null ? {} : { request: { prompt: changed } }), label: `Painted at step ${from + 1}, ${count.toLocaleString("en")} px` }, parent);
     });
   }
 

@@ -8,11 +8,27 @@ export function addressed() {
   return found && { id: found[1] ?? null, step: found[2] === undefined ? null : Number(found[2]) };
 }
 
-/** Keeps in the address what is shown, so that a reload finds it; null when the tab is left. */
-export function address(shown) {
+/**
+ * Keeps in the address what is shown, so that a reload finds it; null when the tab is left. With `anew` it is an entry
+ * of its own in the history, so that Back returns to what was there before.
+ */
+export function address(shown, anew = false) {
+  if (!shown && !addressed()) return; // another tab has put its own there
+  write(shown, anew);
+  known = location.hash;
+}
+
+let known = null; // the address as the tab left it
+
+/** The same, unless somebody else has changed the address since: Back and Forward do so before they tell. */
+export function addressAgain(shown) {
+  if (location.hash === known) address(shown);
+}
+
+function write(shown, anew) {
   const hash = shown ? `#steps/${shown.id}/${shown.step}` : "";
   if (location.hash === hash) return;
-  history.replaceState(history.state, "", `${location.pathname}${location.search}${hash}`);
+  history[anew ? "pushState" : "replaceState"](history.state, "", `${location.pathname}${location.search}${hash}`);
 }
 
 /** Remembers, as long as this browser tab lives, what was shown last: {id, step}. */
@@ -36,23 +52,24 @@ export function lastShown() {
 
 /** Goes to the Steps tab with the run of a picture; without one, with the newest. */
 export function openInSteps(id = null) {
-  history.replaceState(history.state, "", `${location.pathname}${location.search}#steps${id ? `/${id}` : ""}`);
+  history.pushState(history.state, "", `${location.pathname}${location.search}#steps${id ? `/${id}` : ""}`);
   document.getElementById(TAB)?.click();
   dispatchEvent(new CustomEvent("wavebrush-steps"));
 }
 
+function press() {
+  const tab = document.getElementById(TAB);
+  if (!tab) return false;
+  if (tab.getAttribute("aria-selected") !== "true") tab.click();
+  return true;
+}
+
 /** Presses the tab as soon as Gradio has drawn it, if the address asks for it. */
 function arrive() {
-  if (!addressed()) return;
-  const press = () => {
-    const tab = document.getElementById(TAB);
-    if (!tab) return false;
-    if (tab.getAttribute("aria-selected") !== "true") tab.click();
-    return true;
-  };
-  if (press()) return;
+  if (!addressed() || press()) return;
   const waiting = new MutationObserver(() => press() && waiting.disconnect());
   waiting.observe(document.body, { childList: true, subtree: true });
 }
 
 arrive();
+addEventListener("hashchange", arrive); // Back and Forward, and an address that was typed or followed

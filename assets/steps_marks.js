@@ -59,9 +59,8 @@ export function figure(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size >= 100) return Math.round(value).toLocaleString("en");
-  if (size >= 0.01) return value.toPrecision(3);
-  return value.toExponential(1);
+  const words = size >= 100 ? Math.round(size).toLocaleString("en") : size >= 0.01 ? size.toPrecision(3) : size.toExponential(1).replace("-", "−");
+  return `${value < 0 ? "−" : ""}${words}`;
 }
 
 /** A figure in at most seven characters, for a row of them: "94", "1.2", "0.31", "0.0049". */
@@ -70,6 +69,21 @@ export function small(value) {
   const size = Math.abs(value);
   if (size === 0) return "0";
   return size < 0.0001 ? "<0.0001" : size < 1 ? value.toFixed(Math.min(4, 1 - Math.floor(Math.log10(size)))) : value.toFixed(size < 10 ? 1 : 0);
+}
+
+/** What black and white stand for, common over the run: in a band, or in all that a step added where `band` is null. */
+export function spanOf(run, { space, show, gain }, band) {
+  const scale = run.scale?.[band === null ? "picture" : space];
+  const value = band === null ? scale?.whole : scale?.[show === "added" ? "added" : "bands"]?.[band];
+  return Number.isFinite(value) ? value / gain : null;
+}
+
+const spanFigure = (value) => (value >= 10 ? value.toFixed(0) : value.toPrecision(2));
+
+/** "±12 of 255", "±0.3 to ±12 of 255": one span, or the smallest and the largest of several. */
+export function spanWords(value, space, most = value) {
+  const range = spanFigure(value) === spanFigure(most) ? `±${spanFigure(most)}` : `±${spanFigure(value)} to ±${spanFigure(most)}`;
+  return `${range} ${space === "picture" ? "of 255" : "latent units"}`;
 }
 
 /** "1 step", "20 steps". */

@@ -1,7 +1,7 @@
 // The chosen step, large: the clean estimate, what the step added, the noisy sample, or one of its bands.
 
 import { button, h, icon } from "./dom.js";
-import { segments } from "./steps_marks.js";
+import { segments, spanOf, spanWords } from "./steps_marks.js";
 import { have, refusal, want } from "./steps_pictures.js";
 import { bandsAddress, stepAddress, stripAddress } from "./steps_server.js";
 
@@ -45,17 +45,18 @@ export function createPictureView(actions, view) {
 
   const canvas = h("canvas", { class: "wb-big-canvas", role: "img" });
   const hud = h("div", { class: "wb-hud", hidden: true });
+  const span = h("div", { class: "wb-big-scale", hidden: true });
   const back = button("icon wb-big-back", "Back to the picture", "cross", () => actions.band(null));
   const play = button("icon wb-play wb-big-play", "Play", "play", () => actions.play());
   const missing = h("p", { class: "wb-big-missing", hidden: true });
-  const big = h("div", { class: "wb-big" }, canvas, hud, back, play, missing);
+  const big = h("div", { class: "wb-big" }, canvas, hud, span, back, play, missing);
   const shows = segments("What to show", SHOWS, (what) => actions.show(what), "wb-shows");
 
   /** The address of what is asked for, in the given look. */
   function address(step, look) {
-    const { show, band, space, wavelet, levels, look: signed, channel } = view();
-    if (band !== null) return bandsAddress(run.id, step, { wavelet, levels, space, show: signed, added: show === "added", look, size: Math.max(run.canvas.width, run.canvas.height), channel, band });
-    return stepAddress(run.id, step, { show, look });
+    const { show, band, space, wavelet, levels, look: signed, channel, gain } = view();
+    if (band !== null) return bandsAddress(run.id, step, { wavelet, levels, space, show: signed, added: show === "added", look, size: Math.max(run.canvas.width, run.canvas.height), channel, band, gain });
+    return stepAddress(run.id, step, { show, look, gain });
   }
 
   const best = () => (run.space.picture && view().show !== "noisy" ? "full" : "fast");
@@ -87,6 +88,7 @@ export function createPictureView(actions, view) {
     hud.textContent = words;
     hud.hidden = !words;
     back.hidden = band === null;
+    drawSpan();
     shows.press(show);
     canvas.setAttribute("aria-label", `Step ${at + 1}${words ? `, ${words}` : show === "added" ? ", what it added" : show === "noisy" ? ", the sample as it entered" : ", the picture so far"}`);
     if (before) {
@@ -102,6 +104,16 @@ export function createPictureView(actions, view) {
     if (why) missing.textContent = why;
   }
 
+  /** Says what black and white stand for, where the picture is drawn around grey. */
+  function drawSpan() {
+    const { show, band, space, look } = view();
+    const grey = !before && (band === null ? show === "added" : show === "added" || band > 0 || look === "magnitude" || space === "latent");
+    const value = grey ? spanOf(run, view(), band) : null;
+    span.hidden = value === null;
+    span.textContent = value === null ? "" : spanWords(value, band === null ? "picture" : space);
+    span.title = "What black and white stand for, the same at every step";
+  }
+
   /** The band's own tile, enlarged, until the large one is here. */
   function drawTile(band) {
     const small = have(tileAddress(run, at, view()));
@@ -110,9 +122,9 @@ export function createPictureView(actions, view) {
     fill(canvas, small.bitmap, 0, band * tall, small.bitmap.width, tall);
   }
 
-  /** The pointer or the keys rest: the full decode. */
+  /** The pointer or the keys rest: the full decode. Answers whether it is there. */
   async function rest() {
-    if (!run || before) return;
+    if (!run || before) return false;
     const mine = ticket;
     try {
       if (!have(address(at, best())) && view().show !== "estimate" && best() !== "fast") {
@@ -121,9 +133,10 @@ export function createPictureView(actions, view) {
       }
       await want(address(at, best()));
     } catch (problem) {
-      if (!problem.status) return; // nobody answers: what is drawn stays
+      if (!problem.status) return false; // nobody answers: what is drawn stays
     }
     if (mine === ticket) draw();
+    return mine === ticket && Boolean(have(address(at, best())));
   }
 
   big.addEventListener("click", (event) => {
@@ -155,6 +168,6 @@ export function createPictureView(actions, view) {
 export const TILE = 192; // px, longest side of a band's tile
 
 /** The sprite of all bands of a step, as the tiles show it. */
-export function tileAddress(run, step, { show, space, wavelet, levels, look, channel }, decode = "fast") {
-  return bandsAddress(run.id, step, { wavelet, levels, space, show: look, added: show === "added", look: decode, size: TILE, channel });
+export function tileAddress(run, step, { show, space, wavelet, levels, look, channel, gain }, decode = "fast") {
+  return bandsAddress(run.id, step, { wavelet, levels, space, show: look, added: show === "added", look: decode, size: TILE, channel, gain });
 }

@@ -26,12 +26,13 @@ export const sheetAddress = (id) => at(`runs/${id}/contact.png?download=1`);
 export const animationAddress = (id) => at(`runs/${id}/animation.gif?download=1`);
 export const fileAddress = (id) => at(`runs/${id}/run.safetensors`);
 
-/** One step as a picture. `show`: estimate, added or noisy; `look`: fast or full. */
-export const stepAddress = (id, step, { show = "estimate", look = "full" } = {}) => at(`runs/${id}/steps/${step}.png?${query({ look, show })}`);
+/** One step as a picture. `show`: estimate, added or noisy; `look`: fast or full; `gain` amplifies what was added. */
+export const stepAddress = (id, step, { show = "estimate", look = "full", gain = 1 } = {}) =>
+  at(`runs/${id}/steps/${step}.png?${query({ look, show, gain: show === "added" && gain !== 1 ? gain : null })}`);
 
 /** The bands of one step, stacked in one picture; `band` asks for one alone. */
-export const bandsAddress = (id, step, { wavelet, levels, space, show, added, look, size, channel, band }) =>
-  at(`runs/${id}/steps/${step}/bands.png?${query({ wavelet, levels, space, show, added: added ? 1 : 0, look, size, channel, band })}`);
+export const bandsAddress = (id, step, { wavelet, levels, space, show, added, look, size, channel, band, gain = 1 }) =>
+  at(`runs/${id}/steps/${step}/bands.png?${query({ wavelet, levels, space, show, added: added ? 1 : 0, look, size, channel, band, gain: gain === 1 ? null : gain })}`);
 
 export const differenceAddress = (id, other, step, { gain, look = "full", otherStep }) =>
   at(`runs/${id}/difference/${other}/${step}.png?${query({ gain, look, other_step: otherStep })}`);

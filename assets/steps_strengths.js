@@ -3,9 +3,11 @@
 import { button, h, svg } from "./dom.js";
 import { HANDLES, drawn, handlesOf, isOff, same, valuesOf } from "./steps_schedule.js";
 import { bandColor, choice, percent, strengthWords, wave } from "./steps_marks.js";
+
+const FIVE = ["Composition", "Forms", "Details", "Texture", "Grain"]; // what has a wave and a colour of its own
 import { upload } from "./steps_server.js";
 
-const TALL = [46, 140]; // px of a curve, at least and at most
+const TALL = [46, 180]; // px of a curve, at least and at most
 const EDGE = 7; // px left of the first point and right of the last
 const FINE = 0.001; // per arrow key; ten times that with Shift
 
@@ -25,8 +27,9 @@ export function createStrengthsView(actions) {
   const list = h("div", { class: "wb-strength-list" });
   const axisWords = h("span", {});
   const nothing = h("p", { class: "wb-faint", hidden: true }, "This model takes no correction from the page.");
-  const legend = h("div", { class: "wb-strength-legend wb-faint" }, axisWords, h("span", {}, "set, measured"));
-  const element = h("section", { class: "wb-card wb-strengths", "aria-label": "Strength of each band" }, h("div", { class: "wb-card-head" }, h("h3", {}, "Strength"), preset.field, reset), legend, list, nothing);
+  axisWords.className = "wb-faint";
+  const legend = h("div", { class: "wb-strength-legend" }, preset.field, h("span", { class: "wb-faint" }, "set, measured"));
+  const element = h("section", { class: "wb-card wb-strengths", "aria-label": "Strength of each band" }, h("div", { class: "wb-card-head" }, h("h3", {}, "Strength"), axisWords, reset), legend, list, nothing);
 
   const here = button("", "From this step", null, () => attempt(at));
   const start = button("quiet", "From the start", null, () => attempt(0));
@@ -57,7 +60,7 @@ export function createStrengthsView(actions) {
     at = Math.min(at, run.steps.length - 1);
     offer = offered;
     nothing.hidden = Boolean(offer);
-    for (const part of [list, legend, preset.field, reset, tryElement]) part.hidden = !offer;
+    for (const part of [list, legend, axisWords, reset, tryElement]) part.hidden = !offer;
     if (!offer) return;
     limit = Math.max(Math.abs(offer.range[0]), Math.abs(offer.range[1]));
     preset.offer([["off", "Off"], ...offer.presets.map(({ id, label }) => [id, label]), ["own", "Drawn"]]);
@@ -105,9 +108,10 @@ export function createStrengthsView(actions) {
 
   function build() {
     const names = labels();
-    const count = Math.max(5, names.length); // the latent has fewer bands than the picture: names and colours are the picture's
     rows = names.map((name, band) => {
-      const color = bandColor(band, count);
+      // the latent has fewer bands than the picture: a name keeps its wave and colour
+      const [place, count] = FIVE.includes(name) ? [FIVE.indexOf(name), FIVE.length] : [band, Math.max(FIVE.length, names.length)];
+      const color = bandColor(place, count);
       const curve = svg("path", { class: "curve", style: `stroke: ${color}` });
       const area = svg("path", { class: "area", style: `fill: ${color}` });
       const zero = svg("line", { class: "zero" });
@@ -116,7 +120,7 @@ export function createStrengthsView(actions) {
       const drawing = svg("svg", { class: "wb-strength-curve", role: "group", "aria-label": `${name}: strength over the steps` }, zero, area, curve, now, ...points.map(({ group }) => group));
       const value = h("b", {});
       const effect = h("span", {});
-      const row = h("div", { class: "wb-strength" }, h("span", { class: "wb-strength-name" }, wave(band, count, 18, 10, 1.6), h("span", {}, name)), drawing, h("span", { class: "wb-strength-value" }, value, effect));
+      const row = h("div", { class: "wb-strength" }, h("span", { class: "wb-strength-name" }, wave(place, count, 18, 10, 1.6), h("span", {}, name)), drawing, h("span", { class: "wb-strength-value" }, value, effect));
       return { row, drawing, curve, area, zero, now, points, value, effect, name };
     });
     list.replaceChildren(...rows.map(({ row }) => row));
@@ -195,7 +199,7 @@ export function createStrengthsView(actions) {
     preset.field.value = chosen?.[0] ?? "own";
     preset.field.title = offer.presets.find(({ id }) => id === chosen?.[0])?.note ?? (offer.calibrated ? "" : "Nothing was measured for this model yet: calibrate finds the strengths that close its gap.");
     variant.field.value = draft.variant;
-    axisWords.textContent = steps().length > 1 ? `drag the points, step 1 to ${steps().length}` : "drag the points";
+    axisWords.textContent = "drag the points";
     step(at);
   }
 
@@ -239,6 +243,7 @@ export function createStrengthsView(actions) {
       mask = await upload(painted);
       region.lastChild.textContent = "Everywhere again";
       step(at);
+      return true;
     });
   }
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import axe_core
 import pytest
 from generate_page import PATIENCE, GeneratePage
 from playwright.sync_api import (
@@ -149,6 +150,12 @@ def _find_chromium(playwright: Playwright) -> str | None:
         "The browser tests need a Chromium and none was found or could be fetched. Install one with "
         "`apt-get install chromium` or `python -m playwright install --with-deps chromium`."
     )
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """axe-core as one script."""
+    return axe_core.fetch(tmp_path_factory.mktemp("axe"))
 
 
 @pytest.fixture(scope="session")

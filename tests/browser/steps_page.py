@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import time
@@ -10,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 SLOW = 120_000  # ms for a run of a few steps, on a machine that has other things to do
@@ -66,6 +71,25 @@ class StepsPage:
         """What a canvas shows, as text that is equal for equal pixels."""
         return str(canvas.evaluate("canvas => canvas.toDataURL()"))
 
+    def drawn(self, canvas: Locator) -> NDArray[np.uint8]:
+        """What a canvas shows: (height, width, 3)."""
+        return _decoded(base64.b64decode(self.pixels(canvas).partition(",")[2]))
+
+    def served(self, path: str) -> NDArray[np.uint8]:
+        """A picture below /studio/runs, as this browser is given it: (height, width, 3)."""
+        encoded = self.page.evaluate(
+            """async (address) => {
+                const bytes = new Uint8Array(await (await fetch(new URL(address, document.baseURI))).arrayBuffer());
+                return Array.from(bytes);
+            }""",
+            f"studio/runs/{path}",
+        )
+        return _decoded(bytes(encoded))
+
+    def step_pixels(self, run_id: str, step: int, look: str = "full") -> NDArray[np.uint8]:
+        """A step of a run, counted from 0: (height, width, 3)."""
+        return self.served(f"{run_id}/steps/{step}.png?look={look}&show=estimate")
+
     def expect_other_pixels(self, canvas: Locator, before: str) -> None:
         """Until a canvas shows something else than `before`."""
         handle = canvas.element_handle()
@@ -117,6 +141,10 @@ class StepsPage:
         return saved.suggested_filename, Path(saved.path()).read_bytes()
 
 
+def _decoded(encoded: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"), dtype=np.uint8)
+
+
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """What one of our routes answers."""
     request = urllib.request.Request(
@@ -129,9 +157,12 @@ def ask(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, An
     return answer
 
 
-def paint_run(url: str, prompt: str = "a mountain lake at sunset", steps: int = 8, seed: int = 7) -> str:
+def paint_run(
+    url: str, prompt: str = "a mountain lake at sunset", steps: int = 8, seed: int = 7, solver: str = "DPM++ 2M"
+) -> str:
     """Has a picture painted without the page; answers the id of its run."""
-    job = ask(url, "jobs", {"request": {"prompt": prompt, "num_inference_steps": steps, "seed": seed}, "count": 1})
+    request = {"prompt": prompt, "num_inference_steps": steps, "seed": seed, "solver": solver}
+    job = ask(url, "jobs", {"request": request, "count": 1})
     return _ended(url, job, "done")
 
 

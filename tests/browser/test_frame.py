@@ -58,6 +58,7 @@ def test_help_lists_the_keys_and_the_chip_tells_of_the_model(generate: GenerateP
     keys = generate.page.get_by_role("dialog", name="Keys and help")
     expect(keys).to_be_visible()
     expect(keys).to_contain_text("look through the pictures")
+    expect(keys).to_contain_text("In the Gallery")
     generate.page.keyboard.press("Escape")
     expect(keys).not_to_be_visible()
     generate.page.locator("#wb-model").click()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 import pywt
 from conftest import Studio
+from fill_page import FillPage
 from numpy.typing import NDArray
-from PIL import Image
 from playwright.sync_api import Page, Route, expect
 from steps_page import SLOW, StepsPage, branch_of, paint_run, stopped_run
 
@@ -33,14 +32,7 @@ def steps(studio: Studio, page: Page, run_id: str) -> StepsPage:
 
 def picture(steps: StepsPage, run_id: str, step: int = STEPS - 1) -> NDArray[np.float64]:
     """The full decode of a step: (height, width, 3), levels of 255."""
-    encoded = steps.page.evaluate(
-        """async (address) => {
-            const bytes = new Uint8Array(await (await fetch(new URL(address, document.baseURI))).arrayBuffer());
-            return Array.from(bytes);
-        }""",
-        f"studio/runs/{run_id}/steps/{step}.png?look=full",
-    )
-    return np.asarray(Image.open(io.BytesIO(bytes(encoded))).convert("RGB"), dtype=np.float64)
+    return steps.step_pixels(run_id, step).astype(np.float64)
 
 
 def bands(pixels: NDArray[np.float64]) -> list[NDArray[np.float64]]:
@@ -58,18 +50,16 @@ def test_painting_on_a_step_changes_the_picture_there_and_keeps_the_steps_before
 ) -> None:
     steps.go_to(6)
     steps.page.get_by_role("button", name="Paint on it").click()
-    canvas = steps.page.locator(".wb-paint-canvas")
-    box = canvas.bounding_box()
-    assert box is not None
-    go = steps.page.get_by_role("dialog", name="Paint on step 6").get_by_role("button", name="Continue from 6")
+    canvas = FillPage(steps.page, steps.url)
+    bar = steps.page.get_by_role("region", name="A recorded step")
+    expect(bar).to_contain_text("Step 6 of Original", timeout=SLOW)
+    go = bar.get_by_role("button", name="Continue from 6")
     expect(go).to_be_disabled()
-    left, top = box["x"] + 0.15 * box["width"], box["y"] + 0.2 * box["height"]
-    for row in range(3):  # a block in the upper left
-        steps.page.mouse.move(left, top + row * 0.06 * box["height"])
-        steps.page.mouse.down()
-        steps.page.mouse.move(left + 0.25 * box["width"], top + row * 0.06 * box["height"], steps=6)
-        steps.page.mouse.up()
-    expect(steps.page.get_by_text(re.compile(r"px painted, \d+ % of the picture"))).to_be_visible()
+    side = steps.facts(run_id)["width"]
+    canvas.option("Size", 12)
+    for row in (0.2, 0.26, 0.32):  # a block in the upper left
+        canvas.drag((0.15 * side, row * side), (0.4 * side, row * side))
+    expect(go).to_be_enabled()
     go.click()
     branch = steps.expect_branch("Painted at step 6")
     assert branch != run_id
@@ -88,30 +78,15 @@ def test_painting_on_a_step_changes_the_picture_there_and_keeps_the_steps_before
     expect(steps.page.get_by_role("slider", name="Before and after")).to_be_visible()
 
 
-def test_brush_moves_by_keyboard_and_strokes_can_be_taken_back(steps: StepsPage) -> None:
+def test_letting_go_of_a_painted_step_leads_back_to_it(steps: StepsPage, run_id: str) -> None:
     steps.go_to(4)
     steps.page.get_by_role("button", name="Paint on it").click()
-    dialog = steps.page.get_by_role("dialog", name="Paint on step 4")
-    canvas = dialog.locator(".wb-paint-canvas")
-    expect(canvas).to_be_focused()
-    steps.page.keyboard.down("Space")
-    steps.press("ArrowRight", "Shift+ArrowDown")
-    steps.page.keyboard.up("Space")
-    painted = dialog.get_by_role("status")
-    expect(painted).to_contain_text("px painted")
-    steps.press("Control+z")
-    expect(painted).not_to_contain_text("px painted")
-    steps.press("Control+Shift+z")
-    expect(painted).to_contain_text("px painted")
-    before = painted.inner_text()
-    steps.press("e")
-    expect(dialog.get_by_role("button", name="Eraser (E)")).to_have_attribute("aria-pressed", "true")
-    steps.page.keyboard.down("Space")
-    steps.page.keyboard.up("Space")
-    expect(painted).not_to_have_text(before)
-    dialog.get_by_role("button", name="Cancel").click()
-    expect(dialog).to_have_count(0)
+    bar = steps.page.get_by_role("region", name="A recorded step")
+    expect(bar).to_contain_text("Step 4", timeout=SLOW)
+    bar.get_by_role("button", name="Cancel").click()
+    steps.expect_shown(run_id)
     steps.expect_step(4)
+    expect(bar).not_to_be_visible()
 
 
 def test_keeping_composition_repaints_the_fine_bands_only(steps: StepsPage, run_id: str) -> None:
@@ -184,7 +159,7 @@ def test_two_runs_are_compared_with_one_scrubber(steps: StepsPage, studio: Studi
     steps.expect_shown()
     steps.page.get_by_role("button", name="Compare", exact=True).click()
     dialog = steps.page.get_by_role("dialog", name="Compare two runs")
-    second = dialog.get_by_label("Second run")
+    second = dialog.get_by_role("combobox", name="Second run")
     other = second.locator("option").filter(has_text="a lighthouse by the sea")
     expect(other).to_have_count(1)
     second.select_option(str(other.first.get_attribute("value")))
@@ -198,16 +173,49 @@ def test_two_runs_are_compared_with_one_scrubber(steps: StepsPage, studio: Studi
     expect(dialog.locator(".wb-output")).to_have_text("Step 1")
     steps.expect_other_pixels(sides.nth(1), last)
     dialog.get_by_role("button", name="Wipe").click()
-    expect(dialog.get_by_role("slider", name="First on the left")).to_be_visible()
+    edge = dialog.get_by_role("slider", name="First on the left")
+    expect(edge).to_be_visible()
+    box = edge.bounding_box()
+    assert box is not None
+    for share in (0.25, 0.75):
+        steps.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+        steps.page.mouse.down()
+        steps.page.mouse.move(box["x"] + share * box["width"], box["y"] + 60, steps=3)
+        steps.page.mouse.up()
+        expect(edge).to_have_attribute("aria-valuenow", f"{100 * share:.0f}")
+        first = edge.locator("canvas.wb-wipe-first")
+        assert (
+            first.evaluate("canvas => getComputedStyle(canvas).clipPath")
+            == f"inset(0px {100 - 100 * share:.0f}% 0px 0px)"
+        )
+    wiped = [steps.drawn(edge.locator("canvas").nth(k)) for k in (1, 0)]  # the first run lies over the second
+    for shown, name in zip(wiped, ("First run", "Second run"), strict=True):
+        np.testing.assert_array_equal(
+            shown, steps.step_pixels(dialog.get_by_role("combobox", name=name).input_value(), 0)
+        )
     dialog.get_by_role("button", name="Difference").click()
     told = dialog.get_by_role("status")
     expect(told).to_have_text(re.compile(r"^\d+\.\d\d of 255 apart on average$"))
     scrubber.focus()
     steps.press("End")
     expect(dialog.locator(".wb-output")).to_have_text(f"Step {STEPS}")
-    values = [dialog.get_by_label(name).input_value() for name in ("First run", "Second run")]
-    apart = np.abs(picture(steps, values[0]) - picture(steps, values[1])).mean()
-    expect(told).to_have_text(f"{apart:.2f} of 255 apart on average")
+    values = [dialog.get_by_role("combobox", name=name).input_value() for name in ("First run", "Second run")]
+    difference = picture(steps, values[0]) - picture(steps, values[1])
+    expect(told).to_have_text(f"{np.abs(difference).mean():.2f} of 255 apart on average")
+    canvas = dialog.get_by_role("img", name="Difference of the two, amplified")
+    for gain in (8, 2):
+        before = steps.pixels(canvas)
+        dialog.get_by_role("combobox", name="Amplified").select_option(str(gain))
+        if gain != 8:  # which it is from the start
+            steps.expect_other_pixels(canvas, before)
+        address = f"{values[0]}/difference/{values[1]}/{STEPS - 1}.png"
+        steps.page.wait_for_function(
+            "part => performance.getEntriesByType('resource').some(({ name }) => name.includes(part))",
+            arg=f"{address}?gain={gain}&",
+        )
+        steps.page.wait_for_timeout(200)  # it is here, and drawn with the next frame
+        expected = np.clip(127.5 + gain * difference / 2, 0, 255)
+        assert np.abs(steps.drawn(canvas) - expected).max() <= 1
     steps.press("Escape")
     expect(dialog).not_to_be_visible()
 
@@ -226,20 +234,47 @@ def test_coarse_bands_of_one_run_with_fine_bands_of_another(steps: StepsPage, st
     assert correlation(mixed[0], mine[0]) > correlation(mixed[0], bands(picture(steps, other))[0])
 
 
+def test_the_tree_is_drawn_with_a_fork_for_every_branch(steps: StepsPage, studio: Studio) -> None:
+    root = paint_run(studio.url, "a desert at noon", steps=4, seed=1)
+    first = branch_of(studio.url, root, {"from": 1, "noise": {"seed": 1}, "label": "First"})
+    second = branch_of(studio.url, first, {"from": 3, "noise": {"seed": 2}, "label": "Second"})
+    third = branch_of(studio.url, root, {"from": 2, "noise": {"seed": 3}, "label": "Third"})
+    steps.open(second)
+    rows = [str(row.get_attribute("data-id")) for row in steps.branches.all()]
+    assert rows[0] == root and set(rows) == {root, first, second, third}
+    expect(steps.page.locator(".wb-branches h3")).to_have_text("Branches 4")
+    tree = steps.page.locator(".wb-tree > svg")
+    expect(tree.locator("circle.end")).to_have_count(4)
+    forks = tree.locator("circle.fork")
+    expect(forks).to_have_count(3)
+    height = steps.branches.first.bounding_box()
+    assert height is not None
+    places = sorted((float(str(f.get_attribute("cx"))), float(str(f.get_attribute("cy")))) for f in forks.all())
+    assert [round(x - places[0][0]) for x, _ in places] == [0, 17, 35], "steps 2, 3 and 4 of 4 on the axis"
+    middles = {run: (rows.index(run) + 0.5) * height["height"] for run in rows}
+    assert [y for _, y in places] == pytest.approx([middles[root], middles[root], middles[first]], abs=1)
+    expect(tree.locator("circle.fork.path")).to_have_count(2)  # from the root by the first branch to the second
+    expect(tree.locator("circle.end.path")).to_have_count(1)
+    steps.page.locator(f".wb-branch[data-id='{third}']").click()
+    steps.expect_shown(third)
+    expect(tree.locator("circle.fork.path")).to_have_count(1)
+
+
 def test_a_region_limits_the_strengths(steps: StepsPage, run_id: str) -> None:
     point = steps.page.get_by_role("slider", name=re.compile("^Composition, step ")).first
     point.focus()
     steps.press("End")
     steps.page.get_by_role("button", name="In a region").click()
-    canvas = steps.page.locator(".wb-paint-canvas")
-    box = canvas.bounding_box()
-    assert box is not None
+    canvas = FillPage(steps.page, steps.url)
+    bar = steps.page.get_by_role("region", name="A recorded step")
+    expect(bar).to_contain_text("region", timeout=SLOW)
+    side = steps.facts(run_id)["width"]
+    canvas.option("Size", 16)
     for row in range(8):
-        steps.page.mouse.move(box["x"] + 4, box["y"] + (0.05 + row * 0.06) * box["height"])
-        steps.page.mouse.down()
-        steps.page.mouse.move(box["x"] + box["width"] - 4, box["y"] + (0.05 + row * 0.06) * box["height"], steps=5)
-        steps.page.mouse.up()
-    steps.page.get_by_role("button", name="Use this region").click()
+        canvas.drag((4, (0.05 + row * 0.06) * side), (side - 4, (0.05 + row * 0.06) * side))
+    go = bar.get_by_role("button", name="Use this region")
+    expect(go).to_be_enabled()
+    go.click()
     expect(steps.page.get_by_role("button", name="Everywhere again")).to_be_visible()
     steps.page.get_by_role("button", name="From the start").click()
     branch = steps.expect_branch("in a region")

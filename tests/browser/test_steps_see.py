@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import Studio
 from generate_page import GeneratePage
-from playwright.sync_api import Page, expect
+from PIL import Image
+from playwright.sync_api import Page, Route, expect
 from steps_page import StepsPage, ask, paint_run
 
 from studio.diffusion.run_file import load_recording
@@ -198,13 +200,26 @@ def test_another_tab_keeps_its_address_and_coming_back_its_run(steps: StepsPage,
     steps.expect_step(2)
 
 
-def test_sheet_and_animation_are_downloaded(steps: StepsPage) -> None:
+def test_sheet_and_animation_are_downloaded(steps: StepsPage, run_id: str) -> None:
+    shown = [steps.step_pixels(run_id, step) for step in range(STEPS)]
+    side = len(shown[0])
     name, content = steps.download("Contact sheet")
-    assert name.endswith(".png")
-    assert content.startswith(b"\x89PNG")
+    assert name == f"steps-{run_id}.png"
+    sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    left, top = 12, 12  # the margin, and what is between the cells
+    columns = (sheet.shape[1] - left) // (side + left)
+    rows = -(-STEPS // columns)
+    across, down = side + left, (sheet.shape[0] - top) // rows
+    for step, pixels in enumerate(shown):
+        y, x = top + step // columns * down, left + step % columns * across
+        np.testing.assert_array_equal(sheet[y : y + side, x : x + side], pixels, err_msg=f"step {step + 1}")
     name, content = steps.download("Animation")
-    assert name.endswith(".gif")
-    assert content.startswith(b"GIF8")
+    assert name == f"steps-{run_id}.gif"
+    film = Image.open(io.BytesIO(content))
+    assert (film.format, getattr(film, "n_frames", 1), film.size) == ("GIF", STEPS, (side, side))
+    for step, pixels in enumerate(shown):
+        film.seek(step)
+        assert np.abs(np.asarray(film.convert("RGB")).astype(float) - pixels).mean() < 12  # it has 256 colours
 
 
 def test_runs_are_listed_and_text_of_a_person_stays_text(steps: StepsPage, studio: Studio) -> None:
@@ -231,9 +246,163 @@ def test_a_run_that_is_gone_is_told_in_words(
     steps: StepsPage, studio: Studio, page: Page, expected_failures: list[str]
 ) -> None:
     expected_failures.append("404")
-    page.goto(f"{studio.url}#steps")  # the same document: the address alone opens nothing
     page.goto("about:blank")
     page.goto(f"{studio.url}#steps/1000000000000-0123456789abcdef")
     expect(steps.notice).to_contain_text("no such run")
     steps.expect_shown()  # and another run is shown
     assert steps.shown_id() in [run["id"] for run in ask(studio.url, "runs")["runs"]]
+
+
+def test_back_and_forward_lead_through_runs_and_tabs(steps: StepsPage, studio: Studio, run_id: str) -> None:
+    other = paint_run(studio.url, "a field of flowers", steps=3, seed=9)
+    page = steps.page
+    page.goto("about:blank")
+    page.goto(studio.url)
+    page.get_by_role("tab", name="Steps").click()
+    steps.expect_shown()
+    page.evaluate("address => { location.hash = address; }", f"steps/{run_id}/2")  # an address that was typed
+    steps.expect_shown(run_id)
+    steps.expect_step(3)
+    steps.title.click()
+    page.get_by_role("dialog", name="Runs of this session").get_by_role(
+        "button", name="a field of flowers"
+    ).first.click()
+    steps.expect_shown(other)
+    page.go_back()
+    steps.expect_shown(run_id)
+    steps.expect_step(3)
+    expect(steps.title).to_contain_text("a mountain lake at sunset")
+    page.go_forward()
+    steps.expect_shown(other)
+    expect(steps.title).to_contain_text("a field of flowers")
+    page.go_back()
+    steps.expect_shown(run_id)
+    steps.expect_step(3)
+    page.go_back()
+    steps.expect_step(STEPS)  # where it stood before the address was typed
+    page.go_back()
+    expect(page.locator("#wb-paint")).to_be_visible()  # the tab that was left for the Steps
+    page.go_forward()
+    expect(steps.sentence).to_be_visible()
+
+
+def test_a_step_is_drawn_at_once_and_decoded_when_the_hand_rests(steps: StepsPage, run_id: str) -> None:
+    page = steps.page
+    steps.expect_other_pixels(steps.picture, steps.picture.evaluate(BLANK))
+    held: list[Route] = []
+    whole_step = re.compile(r"/steps/\d+\.png\?look=full")
+    page.route(whole_step, lambda route: held.append(route))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    # within one task no hand rests: whatever lies between is not decoded
+    page.evaluate(
+        """keys => keys.forEach((key) => document.activeElement.dispatchEvent(
+            new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })))""",
+        ["Home", "ArrowRight", "ArrowRight", "ArrowRight"],
+    )
+    steps.expect_step(4)
+    while not held:
+        page.wait_for_timeout(20)
+    small = steps.drawn(steps.picture).astype(float)
+    whole = Image.open(io.BytesIO(steps.page.request.get(f"{steps.url}studio/runs/{run_id}/steps/3.png").body()))
+    decoded = np.asarray(whole.convert("RGB"))
+    assert 0 < np.abs(small - decoded).mean() < 40, "the linear preview: like it, and not it"
+    for route in held:
+        route.continue_()
+    page.unroute(whole_step)
+    page.wait_for_function(
+        """async ([canvas, address]) => {
+            const bitmap = await createImageBitmap(await (await fetch(address)).blob());
+            const { width, height } = canvas;
+            const other = Object.assign(document.createElement('canvas'), { width, height });
+            other.getContext('2d').drawImage(bitmap, 0, 0);
+            return other.toDataURL() === canvas.toDataURL();
+        }""",
+        arg=[
+            steps.picture.element_handle(),
+            f"{steps.url}studio/runs/{run_id}/steps/3.png?look=full&show=estimate&again=1",
+        ],
+    )
+    np.testing.assert_array_equal(steps.drawn(steps.picture), decoded)
+    decodes = {
+        url.partition("/steps/")[2] for url in asked if re.search(r"/steps/\d+\.png\?look=full&show=estimate$", url)
+    }
+    assert decodes == {"3.png?look=full&show=estimate"}
+    tiles = [url for url in asked if "/steps/3/bands.png" in url]
+    looks = [re.findall(r"look=(fast|full)", url)[0] for url in tiles]
+    assert looks.index("fast") < looks.index("full") if "fast" in looks else looks == ["full"]
+
+
+def test_hover_reads_the_numbers_of_ribbon_and_curves(steps: StepsPage, run_id: str) -> None:
+    facts = steps.facts(run_id)
+    hint = steps.page.locator(".wb-hint-box")
+    ribbon = steps.page.locator(".wb-moved-box").bounding_box()
+    assert ribbon is not None
+    column = ribbon["width"] / STEPS
+    for step in (1, 5):
+        steps.page.mouse.move(ribbon["x"] + (step + 0.5) * column, ribbon["y"] + ribbon["height"] - 2)  # the coarsest
+        moved, arrived = facts["steps"][step]["moved"][0], facts["arrived"]["picture"][step][0]
+        expect(hint).to_have_text(
+            f"step {step + 1}, Composition: {moved:.1f} % of the change, {arrived:.0f} % of its final energy"
+        )
+    curve = steps.page.locator(".wb-curve")
+    box = curve.bounding_box()
+    assert box is not None
+    steps.curve("Change")
+    for band, label in enumerate(band["label"] for band in facts["bands"]):
+        dot = steps.page.locator(".wb-curve circle").nth(band)
+        place = dot.bounding_box()
+        assert place is not None
+        steps.page.mouse.move(place["x"] + place["width"] / 2 - 1, place["y"] + place["height"] / 2)
+        expect(hint).to_contain_text(f"step {STEPS}, ")
+        expect(hint).to_contain_text("of its final energy changed")
+        words = hint.inner_text()
+        named = next(k for k, other in enumerate(facts["bands"]) if f", {other['label']}: " in words)
+        percent = 100 * facts["change"]["picture"][-1][named] / facts["energy"]["picture"][-1][named]
+        assert float(words.partition(": ")[2].partition(" %")[0]) == pytest.approx(percent, rel=0.06, abs=0.06)
+        assert (
+            named == band
+            or abs(facts["change"]["picture"][-1][named] / facts["energy"]["picture"][-1][named] - percent / 100)
+            < 1e-9
+        ), label
+
+
+def test_contrast_of_greys_is_turned_up_with_the_unit_kept_true(steps: StepsPage, run_id: str) -> None:
+    scale = steps.facts(run_id)["scale"]["picture"]
+    unit = steps.page.locator(".wb-scale-unit")
+
+    def expect_unit(values: list[float]) -> None:
+        expected = [f"{v:.0f}" if v >= 10 else f"{v:.2g}" for v in (min(values), max(values))]
+        shown = re.findall(r"±([\d.]+)", unit.inner_text())
+        assert [float(figure) for figure in shown] == [float(figure) for figure in expected]
+        assert unit.inner_text().endswith("of 255")
+
+    expect_unit(scale["bands"][1:])
+    grain = steps.bands.nth(4).locator("canvas")
+    steps.expect_other_pixels(grain, grain.evaluate(BLANK))
+    before = steps.pixels(grain)
+    steps.page.get_by_role("button", name="Stronger contrast").click()
+    expect_unit([value / 2 for value in scale["bands"][1:]])
+    steps.expect_other_pixels(grain, before)
+    steps.scrubber.focus()
+    steps.press("+")
+    expect_unit([value / 4 for value in scale["bands"][1:]])
+    steps.press("-", "-")
+    expect_unit(scale["bands"][1:])
+    steps.page.get_by_role("group", name="What to show").get_by_role("button", name="Added by this step").click()
+    expect_unit(scale["added"])
+    expect(steps.page.locator(".wb-big-scale")).to_contain_text("of 255")
+    told = float(steps.page.locator(".wb-big-scale").inner_text().split()[0][1:])
+    assert told == pytest.approx(scale["whole"], rel=0.06)
+    steps.go_to(STEPS - 1)
+    steps.page.wait_for_timeout(600)
+    greys = steps.drawn(steps.picture).astype(float)
+    assert greys.std() > 8, "a late step's change can be seen"
+
+
+def test_what_the_page_is_called_can_be_asked(steps: StepsPage) -> None:
+    link = steps.page.locator("link[rel=manifest]").get_attribute("href")
+    answer = steps.page.request.get(f"{steps.url.rstrip('/')}{link}")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("application/manifest+json")
+    assert answer.json()["name"] == "wavebrush"

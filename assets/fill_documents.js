@@ -1,0 +1,145 @@
+// The documents in a small menu: open, new, rename, duplicate, delete and take that back.
+
+import { button, h, icon } from "./dom.js";
+import { askWords, menu } from "./fill_parts.js";
+import * as server from "./fill_server.js";
+import { at } from "./server.js";
+
+const SHOWN = 12; // documents in the menu
+const STATES = { saved: "Saved", saving: "Saving…", waiting: "Not saved yet, trying again" };
+const SIZES = [64, 4096]; // px
+
+const KINDS = [
+  ["png", "PNG", "one flat picture"],
+  ["psd", "Photoshop", "all layers"],
+  ["ora", "OpenRaster", "all layers, for Krita and GIMP"],
+  ["wavebrush", "wavebrush", "everything, with masks, to open here again"],
+];
+
+export const thumbnailAddress = ({ id, head }) => at(`documents/${id}/thumbnail.webp?v=${head}`);
+
+/** `room`: current() {id, name} or null, open(id), closed(), make(width, height), file(), export(kind), mask(), notice, report, model(). */
+export function createDocuments(room) {
+  let list = [];
+  const name = h("b", {}, "Fill");
+  const state = h("small", {}, "");
+  const opener = h("button", { type: "button", class: "wb-document-name" }, h("span", {}, name, state), icon("chevron", true));
+  const chooser = menu(opener, "Documents", rows);
+  const exporter = button("quiet icon", "Save as a file", "down");
+  menu(exporter, "Save as a file", () => [
+    ...KINDS.map(([kind, label, note]) => ({ label, note, act: () => room.export(kind), disabled: !room.current() })),
+    "-",
+    { label: "The mask as PNG", act: () => room.mask(), disabled: !room.current() },
+  ]);
+  chooser.element.addEventListener("beforetoggle", (event) => event.newState === "open" && refresh().then(chooser.redraw));
+
+  function rows() {
+    const here = room.current();
+    const size = room.model();
+    return [
+      { label: "New, empty", icon: "plus", note: "you choose its size", act: () => makeNew(size) },
+      { label: "Open a picture or a file", icon: "open", act: () => room.file() },
+      "-",
+      { label: "Rename", icon: "brush", act: rename, disabled: !here },
+      { label: "Duplicate", icon: "copy", act: duplicate, disabled: !here },
+      { label: "Delete", icon: "bin", danger: true, act: remove, disabled: !here },
+      ...(list.length ? ["-", h("div", { class: "wb-menu-title", "aria-hidden": "true" }, "Documents")] : []),
+      ...list.slice(0, SHOWN).map((entry) => {
+        const row = h("button", { type: "button", role: "menuitem", "aria-current": entry.id === here?.id ? "true" : null }, h("img", { src: thumbnailAddress(entry), alt: "", loading: "lazy" }), h("span", { class: "wb-menu-words" }, h("span", {}, entry.name), h("small", {}, `${entry.width} × ${entry.height} px`)));
+        row.addEventListener("click", () => {
+          chooser.close();
+          if (entry.id !== room.current()?.id) room.open(entry.id);
+        });
+        return row;
+      }),
+    ];
+  }
+
+  async function refresh() {
+    try {
+      list = (await server.documents()).documents;
+    } catch (problem) {
+      if (!server.expected(problem)) throw problem;
+    }
+    return list;
+  }
+
+  async function attempt(work) {
+    try {
+      await work();
+    } catch (problem) {
+      room.report(problem);
+    }
+  }
+
+  const rename = () =>
+    attempt(async () => {
+      const { id, name: old } = room.current();
+      const wanted = await askWords("Name of the document", old, "Rename");
+      if (!wanted || wanted === old) return;
+      const facts = await server.renameDocument(id, wanted);
+      room.renamed(facts.name);
+    });
+
+  const duplicate = () =>
+    attempt(async () => {
+      await room.settled();
+      const copy = await server.duplicateDocument(room.current().id);
+      await room.open(copy.id);
+      room.notice(`This is “${copy.name}”. The other one is as it was.`);
+    });
+
+  const remove = () =>
+    attempt(async () => {
+      const { id, name: gone } = room.current();
+      await server.deleteDocument(id);
+      const others = (await refresh()).filter((entry) => entry.id !== id);
+      if (others.length) await room.open(others[0].id);
+      else room.closed();
+      room.notice(`“${gone}” is in the bin.`, false, ["Undo", () => attempt(() => server.restoreDocument(id).then(() => room.open(id)))]);
+    });
+
+  function makeNew(size) {
+    const side = (label, value) => {
+      const field = h("input", { type: "number", class: "wb-field", min: SIZES[0], max: SIZES[1], required: true, "aria-label": `${label} in pixels` });
+      field.value = String(value);
+      return field;
+    };
+    const [width, height] = [side("Width", size.width * 2), side("Height", size.height * 2)];
+    const form = h("form", {}, h("div", { class: "wb-prompt-row" }, width, h("span", { style: "align-self: center" }, "×"), height), h("div", { class: "wb-question-foot" }, button("quiet", "Cancel", null, () => dialog.close()), h("button", { class: "wb-btn primary" }, "New document")));
+    const dialog = h("dialog", { class: "wb-dialog wb-question", "aria-label": "New document" }, h("h2", {}, "New document"), h("p", {}, `Its size in pixels, ${SIZES[0]} to ${SIZES[1]} a side. The model's own size is ${size.width} × ${size.height}.`), form);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      dialog.close();
+      attempt(() => room.make(Number(width.value), Number(height.value)));
+    });
+    dialog.addEventListener("close", () => dialog.remove());
+    document.querySelector(".gradio-container").append(dialog);
+    dialog.showModal();
+    width.select();
+  }
+
+  return {
+    opener,
+    exporter,
+    refresh,
+    list: () => list,
+    makeNew: () => makeNew(room.model()),
+    /** While something else than a document is on the canvas. */
+    away(on) {
+      opener.disabled = exporter.disabled = on;
+      state.textContent = on ? "a recorded step" : "";
+      state.classList.remove("bad");
+    },
+    name(words) {
+      name.textContent = words;
+      opener.setAttribute("aria-description", "Documents");
+      opener.title = words;
+    },
+    state(which) {
+      state.textContent = STATES[which] ?? "";
+      state.classList.toggle("bad", which === "waiting");
+      exporter.disabled = !room.current();
+    },
+  };
+}

@@ -1,0 +1,80 @@
+// The way to the Fill tab: with a picture that was painted, with a recorded step, or from an address such as #fill/ID.
+
+const TAB = "wb-fill-tab-button";
+const LAST = "wavebrush.document";
+
+let wish = null; // what the tab should do when it is seen next: {picture, name} or {step: {...}}
+
+/** What the address asks for: {id}, id null where it names no document; null where it does not speak of the Fill tab. */
+export function addressed() {
+  const found = /^#fill(?:\/([0-9a-f-]+))?$/.exec(location.hash);
+  return found && { id: found[1] ?? null };
+}
+
+/** Keeps in the address which document is open, so that a reload finds it; null when the tab is left. */
+export function address(id) {
+  const hash = id === null ? "" : `#fill${id ? `/${id}` : ""}`;
+  if (location.hash === hash || (id === null && !location.hash.startsWith("#fill"))) return;
+  history.replaceState(history.state, "", `${location.pathname}${location.search}${hash}`);
+}
+
+export function lastDocument() {
+  try {
+    return localStorage.getItem(LAST);
+  } catch {
+    return null;
+  }
+}
+
+export function keepLastDocument(id) {
+  try {
+    if (id) localStorage.setItem(LAST, id);
+    else localStorage.removeItem(LAST);
+  } catch {
+    // Storage is switched off: the newest document opens then.
+  }
+}
+
+function go(next) {
+  wish = next;
+  history.pushState(history.state, "", `${location.pathname}${location.search}#fill`);
+  document.getElementById(TAB)?.click();
+  dispatchEvent(new CustomEvent("wavebrush-fill"));
+}
+
+/** Opens a picture of the studio's as a new document. `picture`: {id, request}. */
+export function openInFill(picture) {
+  go({ picture });
+}
+
+/**
+ * Opens a recorded step on the canvas, to be painted on. `step`: {purpose: "edit" | "mask", run: {id, label, prompt},
+ * step, width, height, picture, done}; see fill_step.js. Rejects with the server's words if the picture cannot be had.
+ */
+export function openStep(step) {
+  return new Promise((resolve, reject) => go({ step, resolve, reject }));
+}
+
+/** What was asked for last, once. */
+export function takeWish() {
+  const taken = wish;
+  wish = null;
+  return taken;
+}
+
+function press() {
+  const tab = document.getElementById(TAB);
+  if (!tab) return false;
+  if (tab.getAttribute("aria-selected") !== "true") tab.click();
+  return true;
+}
+
+/** Presses the tab as soon as Gradio has drawn it, if the address asks for it. */
+function arrive() {
+  if (!addressed() || press()) return;
+  const waiting = new MutationObserver(() => press() && waiting.disconnect());
+  waiting.observe(document.body, { childList: true, subtree: true });
+}
+
+arrive();
+addEventListener("hashchange", arrive); // Back and Forward, and an address that was typed or followed

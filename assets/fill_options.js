@@ -1,0 +1,126 @@
+// The row above the canvas: the tool and its options, what a fill can change, undo and redo, zoom, full screen.
+
+import { button, h, icon } from "./dom.js";
+import { choices, count, menu, select, toggle } from "./fill_parts.js";
+import { createSlider } from "./fill_slider.js";
+
+const PAINTS = new Set(["brush", "eraser", "line", "rect", "ellipse", "lasso", "fill"]); // tools that act on paint or on the mask
+
+/** `tools`: the canvas's TOOLS. `actions.dock()` opens the drawer. */
+export function createOptions(canvas, tools, actions) {
+  const drawing = h("span", { "aria-hidden": "true" });
+  const name = h("span", {});
+  const target = choices("Acts on", [["mask", "Mask"], ["paint", "Paint"]], "mask", (value) => (canvas.target = value));
+  const number = (spec) => createSlider({ ...spec, compact: true }, { input: (value) => canvas.set({ [spec.name]: value }) });
+  const sliders = {
+    size: number({ name: "size", label: "Size", unit: "px", min: 1, max: 1000, value: 24, even: true }),
+    hardness: number({ name: "hardness", label: "Hardness", unit: "%", min: 0, max: 100, value: 80 }),
+    opacity: number({ name: "opacity", label: "Opacity", unit: "%", min: 1, max: 100, value: 100 }),
+    tolerance: number({ name: "tolerance", label: "Tolerance", unit: "", min: 0, max: 255, value: 32 }),
+    strength: number({ name: "strength", label: "Strength", unit: "%", min: 1, max: 100, value: 50 }),
+  };
+  const mode = select("With the mask that is there", [["add", "Add"], ["subtract", "Take away"], ["replace", "Replace"], ["intersect", "Keep the overlap"]], (value) => canvas.set({ mode: value }));
+  const flow = createSlider({ label: "Flow", unit: "%", min: 1, max: 100, value: 100 }, { input: (value) => canvas.set({ flow: value }) });
+  const sample = select("Looks at", [["all", "all layers"], ["layer", "this layer"]], (value) => canvas.set({ sample: value }));
+  const switches = Object.entries({ contiguous: "Only what is connected", withinMask: "Inside the mask only", pressureSize: "Pressure changes the size", pressureOpacity: "Pressure changes the opacity" }).map(([key, words]) => [key, toggle(words, false, (on) => canvas.set({ [key]: on }))]);
+  const rest = button("quiet icon", "More of this tool", "sliders");
+  const restPanel = h("div", { class: "wb-menu-panel" }, flow.element, h("label", { class: "wb-row-of" }, h("span", {}, "Looks at"), sample.element), ...switches.map(([, { element: part }]) => part));
+  menu(rest, "More of this tool", () => [restPanel], "dialog");
+  const options = h(
+    "div",
+    { class: "wb-fill-tool-options" },
+    ...Object.values(sliders).map(({ element }) => element),
+    mode.element,
+    rest,
+  );
+  for (const part of ["hardness", "opacity", "strength"]) sliders[part].element.classList.add("wb-wide-option");
+  for (const part of [mode.element, rest]) part.classList.add("wb-wide-option");
+
+  const undo = button("quiet icon", "Undo", "undo", () => canvas.history.undo());
+  const redo = button("quiet icon", "Redo", "redo", () => canvas.history.redo());
+  const zoom = h("button", { type: "button", class: "wb-zoom wb-wide-option", "aria-label": "Zoom" });
+  menu(zoom, "Zoom", () => [
+    { label: "Fit the window", note: "0", act: () => canvas.view.fit() },
+    { label: "100 %", note: "1", act: () => canvas.view.actual() },
+    { label: "Closer", note: "+", act: () => canvas.view.zoomBy(1.5) },
+    { label: "Farther", note: "-", act: () => canvas.view.zoomBy(1 / 1.5) },
+  ]);
+  const full = button("quiet icon wb-wide-option", "Full screen", "full", () => canvas.view.fullScreen());
+  const drawer = button("quiet icon wb-drawer-button", "Layers, mask and settings", "layers", actions.dock);
+  drawer.setAttribute("aria-controls", "wb-fill-dock");
+  drawer.setAttribute("aria-expanded", "false");
+  const [badge, smallBadge] = [h("div", { class: "wb-badge", hidden: true }), h("div", { class: "wb-badge", hidden: true })];
+  const element = h(
+    "div",
+    { class: "wb-fill-options", role: "group", "aria-label": "Tool and view" },
+    h("span", { class: "wb-fill-tool-name wb-wide-option" }, drawing, name),
+    target.element,
+    options,
+    badge,
+    h("div", { class: "wb-fill-views" }, undo, redo, h("span", { class: "wb-fill-separator" }), zoom, full, drawer),
+  );
+
+  function draw() {
+    const tool = tools.find((entry) => entry.name === canvas.tool) ?? tools[0];
+    const uses = new Set(tool.uses ?? []);
+    const both = PAINTS.has(tool.name);
+    const onMask = canvas.target === "mask";
+    name.textContent = tool.label;
+    drawing.replaceChildren(icon(tool.icon));
+    target.element.hidden = !both;
+    target.set(canvas.target);
+    const { settings } = canvas;
+    for (const [key, slider] of Object.entries(sliders)) {
+      slider.element.hidden = !uses.has(key);
+      if (settings[key] !== undefined) slider.set(settings[key]);
+    }
+    const combines = uses.has("mode") && (!both || onMask);
+    mode.element.hidden = !combines;
+    mode.set(settings.mode ?? "add");
+    for (const [key, part] of switches) {
+      part.element.hidden = !uses.has(key) || (key === "withinMask" && onMask);
+      part.set(Boolean(settings[key]));
+    }
+    flow.element.hidden = !uses.has("flow");
+    flow.set(settings.flow);
+    sample.element.parentElement.hidden = !uses.has("sample");
+    sample.set(settings.sample);
+    rest.hidden = [...restPanel.children].every((part) => part.hidden);
+  }
+
+  function past() {
+    const { history } = canvas;
+    undo.disabled = !history.canUndo;
+    redo.disabled = !history.canRedo;
+    undo.title = history.canUndo ? `Undo: ${history.undoLabel}` : "Nothing to undo";
+    redo.title = history.canRedo ? `Redo: ${history.redoLabel}` : "Nothing to redo";
+  }
+
+  canvas.on("tool", draw);
+  for (const event of ["history", "change", "loaded"]) canvas.on(event, past);
+  canvas.on("view", ({ zoom: times }) => {
+    const percent = times * 100;
+    zoom.textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
+    zoom.setAttribute("aria-label", `Zoom, ${zoom.textContent}`);
+  });
+  draw();
+  past();
+
+  return {
+    element,
+    smallBadge,
+    drawer,
+    /** `facts`: {change, rest} before a fill, {untouched, changed} after one from the server's comparison, or null. */
+    badge(facts) {
+      for (const part of [badge, smallBadge]) {
+        part.hidden = !facts;
+        if (!facts) continue;
+        const before = facts.change !== undefined;
+        const [first, words, second, last] = before ? [facts.change, " pixels will change, ", facts.rest, " cannot"] : [facts.untouched, " pixels untouched, ", facts.changed, " changed"];
+        part.classList.toggle("bad", !before && facts.changed > 0);
+        part.title = before ? "Only what lies inside of the mask can change." : "From a comparison of every byte outside of the mask.";
+        part.replaceChildren(icon("shield", true), h("span", {}, h("b", {}, count(first)), words, h("b", {}, count(second)), last));
+      }
+    },
+  };
+}

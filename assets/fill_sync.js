@@ -1,0 +1,150 @@
+// Mirrors the canvas to the server: the tiles of every history entry, then a node; undo and redo move the head. While
+// the server is away the journal keeps what was done, and this asks again until it answers.
+
+import { Silence } from "./server.js";
+import { addNode, setHead, uploadBundle } from "./fill_server.js";
+
+const AGAIN = [500, 1000, 2000, 4000, 8000]; // ms until the next attempt
+const JOINED = 900; // ms of rest after which a slider's entry no longer changes
+const SLIDERS = new Set(["opacity", "setOpacity", "grow", "setGrow", "feather", "setFeather"]);
+
+/** `say(state)` hears "saved", "saving" or "waiting"; `refused(words)` hears what the server would not take. */
+export function createSync(canvas, say, refused) {
+  let document = null; // {id, head}
+  let journal = null;
+  let waiting = []; // ids of entries that the server does not have, oldest first
+  let working = null;
+  let attempts = 0;
+  let timer = null;
+  let state = "";
+  let restUntil = 0;
+
+  function tell(next) {
+    if (next !== state) say((state = next));
+  }
+
+  function schedule(delay = 0) {
+    clearTimeout(timer);
+    timer = setTimeout(run, delay);
+  }
+
+  async function run() {
+    if (!document || working) return;
+    const mine = document;
+    working = store(mine);
+    let again = false;
+    try {
+      again = await working;
+      attempts = 0;
+    } catch (problem) {
+      if (mine !== document) return;
+      const busy = problem.status === 429 || problem.status >= 500;
+      if (!(problem instanceof Silence) && !problem.status) throw problem;
+      if (problem instanceof Silence || busy) {
+        tell("waiting");
+        schedule(AGAIN[Math.min(attempts, AGAIN.length - 1)]);
+        attempts += 1;
+      } else {
+        tell("waiting");
+        refused(problem.message);
+      }
+      return;
+    } finally {
+      working = null;
+    }
+    if (mine !== document) return;
+    if (again !== false) schedule(again);
+    else tell("saved");
+  }
+
+  /** Sends what waits. Answers the ms after which to come back, or false when all is there. */
+  async function store(mine) {
+    while (waiting.length && mine === document) {
+      const rest = restUntil - performance.now();
+      if (rest > 0 && waiting.length === 1) return rest;
+      const entry = canvas.history.entries.find(({ id }) => id === waiting[0]);
+      if (!entry) {
+        journal.confirm(waiting.shift()); // undone and painted over before it was sent: nothing follows from it
+        continue;
+      }
+      tell("saving");
+      const full = await canvas.stored(entry.id, uploadBundle);
+      if (mine !== document) return false;
+      await addNode(mine.id, { id: entry.id, parent: entry.parent, label: (entry.label || "Change").slice(0, 120), state: full });
+      mine.head = entry.id;
+      if (waiting[0] === entry.id) waiting.shift();
+      journal.confirm(entry.id);
+    }
+    if (mine === document && canvas.history.head !== mine.head) {
+      tell("saving");
+      const wanted = canvas.history.head;
+      await setHead(mine.id, wanted);
+      mine.head = wanted;
+      if (canvas.history.head !== wanted) return 0;
+    }
+    if (mine === document && !waiting.length) journal.at(null);
+    return waiting.length ? 0 : false;
+  }
+
+  canvas.on("change", ({ entry }) => {
+    if (!document) return;
+    waiting.push(entry.id);
+    if (entry.op) journal.add(entry.op, entry.parent);
+    if (SLIDERS.has(entry.op?.op)) restUntil = performance.now() + JOINED;
+    else restUntil = 0;
+    tell("saving");
+    schedule(restUntil ? JOINED : 0);
+  });
+  canvas.on("amended", ({ entry }) => {
+    if (!document) return;
+    if (!waiting.includes(entry.id)) waiting.push(entry.id);
+    if (entry.op) journal.amend(entry.op);
+    restUntil = performance.now() + JOINED;
+    schedule(JOINED);
+  });
+  canvas.on("history", () => {
+    if (!document || canvas.empty) return;
+    if (canvas.history.head === document.head && !waiting.length) return;
+    journal.at(canvas.history.head);
+    schedule();
+  });
+  canvas.on("progress", ({ op }) => document && journal.stroke(op));
+  addEventListener("online", () => document && schedule());
+
+  return {
+    /** From now on this document is mirrored; `unsaved` are ids of entries that are on the canvas alone. */
+    follow(next, itsJournal, unsaved = []) {
+      document = next;
+      journal = itsJournal;
+      waiting = [...unsaved];
+      attempts = 0;
+      restUntil = 0;
+      state = ""; // what was said before was of another one
+      tell(document && waiting.length ? "saving" : "saved");
+      if (document) schedule();
+    },
+    leave() {
+      document = null;
+      clearTimeout(timer);
+    },
+    /** Resolves when the server has all; rejects with its words, or its silence, if it does not take it. */
+    async settled() {
+      restUntil = 0;
+      clearTimeout(timer);
+      if (working) await working.catch(() => {});
+      while (document) {
+        working = store(document);
+        try {
+          const again = await working;
+          if (again === false) break;
+        } finally {
+          working = null;
+        }
+      }
+      tell("saved");
+    },
+    get document() {
+      return document;
+    },
+  };
+}
