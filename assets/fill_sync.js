@@ -106,6 +106,7 @@ export function createSync(canvas, say, refused) {
     if (!document || canvas.empty) return;
     if (canvas.history.head === document.head && !waiting.length) return;
     journal.at(canvas.history.head);
+    tell("saving");
     schedule();
   });
   canvas.on("progress", ({ op }) => document && journal.stroke(op));

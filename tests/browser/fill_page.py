@@ -118,12 +118,11 @@ class FillPage:
 
     def mask_rectangle(self, x: float, y: float, right: float, bottom: float) -> None:
         """Selects a rectangle with its tool."""
-        before = self.masked()
+        before = self.head()
         self.tool("Rectangle")
         self.target("Mask")
         self.drag((x, y), (right, bottom))
-        self.eventually(lambda: self.masked() != before)
-        self.expect_saved()
+        self.expect_moved(before)
 
     def masked(self) -> int:
         """How many pixels the page says can change."""
@@ -171,18 +170,29 @@ class FillPage:
         assert ended.json_value() == "variations"
 
     def keep(self) -> None:
-        before = self.layers.count()
+        before = self.head()
         self.keep_button.click()
         expect(self.keep_button).not_to_be_visible()
-        self.eventually(lambda: self.layers.count() >= before)
-        self.expect_saved()
+        self.expect_moved(before)
 
     def undo(self) -> None:
-        self.page.get_by_role("button", name="Undo", exact=True).click()
-        self.expect_saved()
+        self._step_through_history("Undo")
 
     def redo(self) -> None:
-        self.page.get_by_role("button", name="Redo", exact=True).click()
+        self._step_through_history("Redo")
+
+    def _step_through_history(self, button: str) -> None:
+        before = self.head()
+        self.page.get_by_role("button", name=button, exact=True).click()
+        self.expect_moved(before)
+
+    def head(self) -> str:
+        """The node of the history at which the server has the document."""
+        return str(ask(self.url, f"documents/{self.document}")["head"])
+
+    def expect_moved(self, before: str) -> None:
+        """Waits until the server has another state than `before`, and nothing more is to come."""
+        self.eventually(lambda: self.head() != before)
         self.expect_saved()
 
     # -- reading ------------------------------------------------------------------------------------------------------
