@@ -167,6 +167,11 @@ class GeneratePage:
         )
         return answer
 
+    def newest(self) -> str | None:
+        """The id of the newest picture. The session lists the latest ones only, so that their number says little."""
+        pictures = self.session()["pictures"]
+        return str(pictures[0]["id"]) if pictures else None
+
     def download(self) -> tuple[str, bytes]:
         """Presses "Download PNG" and returns the file's suggested name and content."""
         with self.page.expect_download() as waiting:
