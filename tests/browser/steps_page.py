@@ -90,6 +90,13 @@ class StepsPage:
         """A step of a run, counted from 0: (height, width, 3)."""
         return self.served(f"{run_id}/steps/{step}.png?look={look}&show=estimate")
 
+    def expect_drawn(self, canvas: Locator, pixels: NDArray[np.uint8], seconds: float = 60) -> None:
+        """Until a canvas shows `pixels`: what is decoded comes after a quick look at it."""
+        deadline = time.monotonic() + seconds
+        while not np.array_equal(self.drawn(canvas), pixels) and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
+        np.testing.assert_array_equal(self.drawn(canvas), pixels)
+
     def expect_other_pixels(self, canvas: Locator, before: str) -> None:
         """Until a canvas shows something else than `before`."""
         handle = canvas.element_handle()

@@ -323,7 +323,7 @@ def test_a_step_is_drawn_at_once_and_decoded_when_the_hand_rests(steps: StepsPag
             f"{steps.url}studio/runs/{run_id}/steps/3.png?look=full&show=estimate&again=1",
         ],
     )
-    np.testing.assert_array_equal(steps.drawn(steps.picture), decoded)
+    steps.expect_drawn(steps.picture, decoded)
     decodes = {
         url.partition("/steps/")[2] for url in asked if re.search(r"/steps/\d+\.png\?look=full&show=estimate$", url)
     }
