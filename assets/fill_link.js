@@ -1,5 +1,7 @@
 // The way to the Fill tab: with a picture that was painted, with a recorded step, or from an address such as #fill/ID.
 
+import { arriveAt } from "./arrival.js";
+
 const TAB = "wb-fill-tab-button";
 const LAST = "wavebrush.document";
 
@@ -62,19 +64,4 @@ export function takeWish() {
   return taken;
 }
 
-function press() {
-  const tab = document.getElementById(TAB);
-  if (!tab) return false;
-  if (tab.getAttribute("aria-selected") !== "true") tab.click();
-  return true;
-}
-
-/** Presses the tab as soon as Gradio has drawn it, if the address asks for it. */
-function arrive() {
-  if (!addressed() || press()) return;
-  const waiting = new MutationObserver(() => press() && waiting.disconnect());
-  waiting.observe(document.body, { childList: true, subtree: true });
-}
-
-arrive();
-addEventListener("hashchange", arrive); // Back and Forward, and an address that was typed or followed
+arriveAt(TAB, addressed);

@@ -1,5 +1,7 @@
 // The way to the Steps tab: from a picture, and from an address such as #steps/ID/11 after a reload.
 
+import { arriveAt } from "./arrival.js";
+
 const TAB = "wb-steps-tab-button";
 
 /** What the address asks for: {id, step}, both null where it says nothing; null where it does not speak of steps. */
@@ -57,19 +59,4 @@ export function openInSteps(id = null) {
   dispatchEvent(new CustomEvent("wavebrush-steps"));
 }
 
-function press() {
-  const tab = document.getElementById(TAB);
-  if (!tab) return false;
-  if (tab.getAttribute("aria-selected") !== "true") tab.click();
-  return true;
-}
-
-/** Presses the tab as soon as Gradio has drawn it, if the address asks for it. */
-function arrive() {
-  if (!addressed() || press()) return;
-  const waiting = new MutationObserver(() => press() && waiting.disconnect());
-  waiting.observe(document.body, { childList: true, subtree: true });
-}
-
-arrive();
-addEventListener("hashchange", arrive); // Back and Forward, and an address that was typed or followed
+arriveAt(TAB, addressed);
