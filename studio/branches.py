@@ -90,6 +90,10 @@ class Branch:
         put_in = (self.edit, self.noise_seed, self.lock, self.mix, self.within)
         return any(value is not None for value in put_in)
 
+    def goes_elsewhere(self, before: TextToImage) -> bool:
+        """Whether it goes on with another solver or number of steps than those of `before`."""
+        return (self.request.solver, self.request.num_inference_steps) != (before.solver, before.num_inference_steps)
+
     def note(self) -> dict[str, Any]:
         """What a picture says about having come this way."""
         note: dict[str, Any] = {"parent": self.parent, "from": self.at}

@@ -44,6 +44,10 @@ class CannotShow(StudioError):
     """Latents that cannot be turned into pixels now, because their model is not the one in memory."""
 
 
+class NotFinite(StudioError):
+    """A picture of values that are no numbers."""
+
+
 @dataclass(frozen=True, eq=False)
 class Progress:
     """What the engine tells after a step."""
@@ -206,8 +210,14 @@ class Engine:
         return loaded
 
     def _turn(self, loaded: _Loaded) -> contextlib.AbstractContextManager[Any]:
-        """What to hold while the autoencoder works. One that is moved between devices has to wait for the run."""
-        return self._lock if hasattr(getattr(loaded.pipe, "vae", None), "_hf_hook") else self._decoding
+        """What to hold while the autoencoder works. One that is moved between devices or precisions, by the run too,
+        has to wait for it; of any other, the run and this may ask at once.
+        """
+        from studio.models.layouts import upcasts
+
+        vae = getattr(loaded.pipe, "vae", None)
+        moves = vae is not None and (hasattr(vae, "_hf_hook") or upcasts(vae))
+        return self._lock if moves else self._decoding
 
     # -- inside the lock ------------------------------------------------------------------------------------------
 
@@ -289,6 +299,8 @@ class Engine:
             pixels, stopped_at = clean, watcher.number
         finally:
             pipe.scheduler = loaded.scheduler
+            if pipe is not loaded.pipe and hasattr(loaded.pipe, "maybe_free_model_hooks"):
+                loaded.pipe.maybe_free_model_hooks()  # only it knows of the hooks that its parts have
         seconds = time.perf_counter() - began
         self._learn(loaded, request, watcher, pixels, seconds if stopped_at is None else None)
         ribbon = tuple(watcher.ribbon)
@@ -372,7 +384,10 @@ class _Watcher:
         if not self._previews or last or since < wait:
             return None
         began = time.perf_counter()
-        pixels = _decoded(self._loaded, self.newest, self._request)
+        try:
+            pixels = _decoded(self._loaded, self.newest, self._request)
+        except NotFinite:  # the end may be fine, and says so itself if it is not
+            pixels = None
         self._last_preview = time.perf_counter()
         spent = self._last_preview - began
         # the fastest so far: one decode that had to wait for the machine must not put off all that follow
@@ -457,9 +472,9 @@ def _finished(images: Any, request: TextToImage) -> Pixels:
 
 
 def _check_finite(picture: NDArray[np.floating], request: TextToImage) -> None:
-    """Raises StudioError if the model gave no numbers."""
+    """Raises NotFinite if the model gave no numbers."""
     if not np.isfinite(picture).all():
-        raise StudioError(
+        raise NotFinite(
             f"The model lost its way: {request.solver} at {request.num_inference_steps} steps and guidance "
             f"{request.guidance_scale:g} gave values that are no numbers. Try more steps or less guidance."
         )

@@ -24,7 +24,7 @@ from studio.imaging.geometry import Bounds, Extent
 from studio.models.catalogue import ModelCard
 from studio.passage import Passage
 from studio.picture import Picture, Pixels
-from studio.requests import INTENTS, Fill, TextToImage
+from studio.requests import INTENTS, NOT_HARMONISED, Fill, TextToImage
 
 if TYPE_CHECKING:
     from studio.diffusion.harmonise import Rewind
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 LEAST_SIDE = 16  # px of a picture that is filled
 SKEW = 1.25  # how differently the two directions may be scaled
 JUMP = 4  # steps that are made again together where a fill is harmonised
-EASE, EASED = 16, 0.5  # px at the working size over which the model's freedom grows, and the share at the rim itself
 DIGEST_LENGTH = 32  # hexadecimal digits
 
 
@@ -104,7 +103,7 @@ class Filling:
         bounds = Bounds(near.x + bounds.x, near.y + bounds.y, bounds.width, bounds.height)
         whole = Extent(width, height)
         context = context_around(bounds, whole, Extent(card.width, card.height), fill.margin, fill.context)
-        working = size or context.working
+        working = size or _rounded(context.working, card.multiple)
         _check_shape(context.frame, working)
         painting = replace(fill.painting, width=working.width, height=working.height)
         resolved = replace(fill, painting=painting, context=context.frame, margin=None)
@@ -152,19 +151,13 @@ class Filling:
     def opening(self) -> NDArray[np.float32]:
         """How much the model may paint, (H, W) in [0, 1] at the working size: the mask, and what is transparent.
 
-        At the rim it begins later than further in, from the colours that the hole was pre-filled with, so that the
-        new content grows out of what is around it. With a rim that is free from the start, gradients across it are
-        1.2 times those of the picture as it was; with this one they are below 1 (`benchmarks/fill.py`, the painter).
+        As it is drawn, up to its rim: what a picture comes to be is settled in the first steps, and a hole that is
+        held at its pre-fill for those comes out as the pre-fill. Latent cells at the rim belong to both sides already.
         """
-        from studio.imaging.masks import squared_distances
         from studio.imaging.scaling import scaled
 
         unknown = 255 - self.source[..., 3]
-        whole = scaled(np.maximum(self.free, unknown), self.working).astype(np.float32) / np.float32(255)
-        inward = np.minimum(np.sqrt(squared_distances(whole == 0, EASE), dtype=np.float32), EASE)
-        deepest = inward[whole > 0].max(initial=1)  # so that the midst of a small mask is free, too
-        eased: NDArray[np.float32] = whole * (EASED + (1 - EASED) * inward / deepest)
-        return eased
+        return scaled(np.maximum(self.free, unknown), self.working).astype(np.float32) / np.float32(255)
 
     @cached_property
     def seen(self) -> Pixels:
@@ -187,6 +180,8 @@ class Filling:
         from studio.models import inpaint
 
         own = self.fill.method == "own" or (self.fill.method == "auto" and inpaint.only_fills(pipe))
+        if own and self.fill.harmonise:
+            raise InvalidRequest(NOT_HARMONISED, "harmonise")
         return self._own(pipe) if own else self._known(pipe)
 
     def _own(self, pipe: Any) -> Passage:
@@ -287,6 +282,12 @@ def _check_shape(frame: Bounds, working: Extent) -> None:
             "studio.",
             "width",
         )
+
+
+def _rounded(size: Extent, multiple: int) -> Extent:
+    """The size with sides that are multiples, for models that want coarser ones than the rule for contexts gives."""
+    width, height = (max((side + multiple // 2) // multiple, 1) * multiple for side in (size.width, size.height))
+    return Extent(width, height)
 
 
 def _nothing_left(fill: Fill) -> str:

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from studio.branches import Branch
 from studio.engine import Engine, Progress
 from studio.errors import Busy, StudioError
-from studio.filling import Filled, Filling
+from studio.filling import JUMP, Filled, Filling
 from studio.imaging.plain_png import write_plain
 from studio.imaging.png import write_png
 from studio.picture import Picture, Pixels
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 FINISHED = frozenset({"done", "stopped", "failed"})
 KEPT_JOBS = 200  # finished jobs that stay readable
 FILLS_LIMIT = 1024**3  # bytes of pixels that the fills of all who wait may hold
+FILLS_SHARE = 4  # where several people sign in, each may hold this part of it
 
 
 @dataclass(eq=False)
@@ -138,8 +139,7 @@ class Jobs:
 
     def _add(self, job: Job) -> dict[str, Any]:
         with self._changed:
-            if self._held_by_fills() + _pixels_of(job) > FILLS_LIMIT:
-                raise Busy("Many large fills are waiting already. Wait for some of them, or stop them.")
+            self._check_fills(job)
             if self._closed:
                 raise Busy("The studio is closing.")
             if self._pictures_ahead(None) + len(job.slots) > self._queue_limit:
@@ -283,7 +283,7 @@ class Jobs:
         if slot.branch is not None and self._viewer is not None:
             slot.filling = filling_of_branch(self._viewer, job.owner, slot.branch)
             slot.filled = _told(slot.filling) if slot.filling is not None else None
-            return paint(self._viewer, job.owner, slot.branch, on_progress, cancelled)
+            return paint(self._viewer, job.owner, slot.branch, on_progress, cancelled, slot.filling)
         approach = slot.filling.approach if slot.filling is not None else None
         return self._engine.run(
             slot.request, on_progress, cancelled, record=self._viewer is not None, approach=approach
@@ -360,12 +360,19 @@ class Jobs:
         job.version += 1
         self._changed.notify_all()
 
-    def _held_by_fills(self) -> int:
-        return sum(_pixels_of(job) for job in self._jobs.values())
+    def _check_fills(self, job: Job) -> None:
+        more = _pixels_of(job)
+        held = [(other.owner, _pixels_of(other)) for other in self._jobs.values()]
+        if more and sum(size for _, size in held) + more > FILLS_LIMIT:
+            raise Busy("Many large fills are waiting already. Wait for some of them, or stop them.")
+        mine = sum(size for owner, size in held if owner == job.owner)
+        shared = self._owner_limit < self._queue_limit  # by several people
+        if shared and more and mine and mine + more > FILLS_LIMIT // FILLS_SHARE:  # one alone may be larger
+            raise Busy("Many large fills of yours are waiting already. Wait for some of them, or stop them.")
 
     def _forget_old(self) -> None:
-        finished = [job.id for job in self._jobs.values() if job.state in FINISHED]
-        for job_id in finished[: max(len(finished) - KEPT_JOBS, 0)]:
+        finished = [(job.id, job.owner) for job in self._jobs.values() if job.state in FINISHED]
+        for job_id in too_many(finished, KEPT_JOBS):
             del self._jobs[job_id]
 
     def _pictures_ahead(self, of: Job | None) -> int:
@@ -408,6 +415,7 @@ class Jobs:
     def _eta(self, job: Job, slot: _Slot) -> tuple[float | None, float | None]:
         """Seconds left for the picture and for the job: from this run's own pace, else from earlier runs."""
         steps = slot.request.num_inference_steps
+        made = len(job.step_times) - sum(_steps_to_make(s) for s in job.slots[: job.index])
         recent = job.step_times[-8:]
         if len(recent) >= 2 and job.state == "running":
             per_step = (recent[-1] - recent[0]) / (len(recent) - 1)
@@ -415,9 +423,23 @@ class Jobs:
             per_step = known / steps
         else:
             return None, None
-        here = per_step * (steps - job.step)
-        later = sum(per_step * s.request.num_inference_steps for s in job.slots[job.index + 1 :])
+        # a picture before that was stopped has made fewer: then by where this one stands
+        left = _steps_to_make(slot) - made if 0 <= made <= _steps_to_make(slot) else steps - job.step
+        here = per_step * left
+        later = per_step * sum(_steps_to_make(s) for s in job.slots[job.index + 1 :])
         return here, here + later
+
+
+def too_many(kept: Sequence[tuple[str, str]], limit: int) -> list[str]:
+    """Which of the things that are kept, (id, owner) from old to new, have to go so that `limit` are left: the oldest
+    of whoever has most, so that nobody pushes out what others have.
+    """
+    left = list(kept)
+    going: list[str] = []
+    while len(left) > limit:
+        most, _ = Counter(owner for _, owner in left).most_common(1)[0]
+        going.append(left.pop(next(k for k, (_, owner) in enumerate(left) if owner == most))[0])
+    return going
 
 
 def _told(filling: Filling) -> dict[str, Any]:
@@ -434,6 +456,15 @@ def _told(filling: Filling) -> dict[str, Any]:
 def _pixels_of(job: Job) -> int:
     """Bytes that the fills of a job hold. Its variations share them, whatever each has scaled for itself."""
     return max((slot.filling.nbytes for slot in job.slots if slot.filling is not None), default=0)
+
+
+def _steps_to_make(slot: _Slot) -> int:
+    """The steps that a picture takes: not those that a branch shares or a fill leaves out, but all that come again."""
+    fill = slot.filled["fill"] if slot.filled is not None else {"start": 0, "harmonise": 0}
+    shared = slot.branch.at if slot.branch is not None else 0
+    steps = max(slot.request.num_inference_steps - fill["start"] - shared, 1)
+    once = min(JUMP - shared % JUMP, steps) if shared else 0  # a branch goes on with the last pass of where it begins
+    return once + (steps - once) * (int(fill["harmonise"]) + 1)
 
 
 def _first_step(slot: _Slot) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,11 @@ class Going:
     def again_and_again(self, arguments: dict[str, Any], rewind: Rewind) -> Any:
         """What the pipeline makes in the last of as many calls as the plan has. Raises Cancelled."""
         output: Any = None
+        rewind.whole = self._record
         try:
-            for turn in rewind:
-                output = self._turned(arguments, turn)
+            with _encoding_once(self._pipe):
+                for turn in rewind:
+                    output = self._turned(arguments, turn)
             return output
         finally:
             if self._record:
@@ -88,3 +91,39 @@ class Going:
         ):
             return self._pipe(**arguments)
         return None  # ended before the pipeline made anything, as this turn was to
+
+
+@contextlib.contextmanager
+def _encoding_once(pipe: Any) -> Iterator[None]:
+    """Calls of `pipe` with the same words read them once: large text encoders take longer than the steps of a turn."""
+    encode = getattr(pipe, "encode_prompt", None)
+    if encode is None:
+        yield
+        return
+    calls: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = []
+
+    @functools.wraps(encode)
+    def once(*args: Any, **kwargs: Any) -> Any:
+        for earlier, named, found in calls:
+            if _same(earlier, args) and _same(named, kwargs):
+                return found
+        found = encode(*args, **kwargs)
+        calls.append((args, kwargs, found))
+        return found
+
+    pipe.encode_prompt = once
+    try:
+        yield
+    finally:
+        del pipe.encode_prompt
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two arguments are the same thing; tensors only if they are one."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b or (not hasattr(a, "shape") and bool(a == b))

@@ -47,6 +47,10 @@ GROW_RANGE = (-256, 256)  # px of the picture
 FEATHER_RANGE = (0, 256)  # px of the picture
 MARGIN_RANGE = (0, 4096)  # px of the picture
 HARMONISE_RANGE = (0, 8)  # rounds
+NOT_HARMONISED = (
+    "The inpainting that a model brings itself cannot be harmonised. Set the rounds to 0, or use the method that "
+    "holds what is known."
+)
 CONTEXT_SIDE = 16_384  # px; no picture is larger
 
 
@@ -179,7 +183,8 @@ class Fill:
 
     `painting` says what is painted and how; its width and height are those that the region and its surroundings are
     worked at. Its first `start` steps are left out: 0 invents, a late start keeps what is there (the strength of
-    image-to-image is 1 - start / steps). `grow` and `feather` are pixels of the picture. `context` is what the model
+    image-to-image is 1 - start / steps). `start` and `harmonise` are what suits the intent where they are left out.
+    `grow` and `feather` are pixels of the picture. `context` is what the model
     sees, in pixels of the picture; None is the mask's bounds with `margin` on each side (None: what suits their size).
     With `prefill`, the hole is filled before the model sees it, and `harmonise` are rounds in which every step is
     made again from a noisier sample, so that inside and outside agree (RePaint). `match_colour` brings the colours of
@@ -192,13 +197,13 @@ class Fill:
 
     painting: TextToImage
     intent: str = "fill"
-    start: int = 0
+    start: int = None  # type: ignore[assignment]  # None is what suits the intent, which it becomes at once
     grow: int = 0
     feather: int = 4
     context: Bounds | None = None
     margin: int | None = None
     prefill: str = "auto"
-    harmonise: int = 0
+    harmonise: int = None  # type: ignore[assignment]  # likewise
     match_colour: bool = True
     method: str = "auto"
 
@@ -208,11 +213,17 @@ class Fill:
         _check_choice(self.intent, "intent", "an intent", tuple(INTENTS))
         _check_choice(self.prefill, "prefill", "a pre-fill", PREFILLS)
         _check_choice(self.method, "method", "a method", METHODS)
-        steps = self.painting.num_inference_steps
+        steps, usual = self.painting.num_inference_steps, INTENTS[self.intent]
+        if self.start is None:
+            object.__setattr__(self, "start", usual.start_of(steps))
+        if self.harmonise is None:
+            object.__setattr__(self, "harmonise", 0 if self.method == "own" else usual.harmonise)
         _check_integer(self.start, "start", f"The steps left out of {steps}", (0, steps - 1))
         _check_integer(self.grow, "grow", "Pixels to grow the mask by", GROW_RANGE)
         _check_integer(self.feather, "feather", "Pixels to feather the mask by", FEATHER_RANGE)
         _check_integer(self.harmonise, "harmonise", "Rounds of harmonising", HARMONISE_RANGE)
+        if self.method == "own" and self.harmonise:
+            raise InvalidRequest(NOT_HARMONISED, "harmonise")
         if not isinstance(self.match_colour, bool):
             raise InvalidRequest(
                 f"Matching the colours is on or off, not {shown_value(self.match_colour)}.", "match_colour"
@@ -231,10 +242,13 @@ class Fill:
     @classmethod
     def of(cls, painting: TextToImage, intent: str = "fill", **changes: Any) -> Fill:
         """A fill with what suits its intent, but for `changes`. The painting is taken as it is, guidance included."""
-        _check_choice(intent, "intent", "an intent", tuple(INTENTS))
-        usual = INTENTS[intent]
-        start = usual.start_of(painting.num_inference_steps)
-        return cls(painting, intent, **{"start": start, "harmonise": usual.harmonise, **changes})
+        return cls(painting, intent, **changes)
+
+    def repainted(self, painting: TextToImage, **changes: Any) -> Fill:
+        """The same fill by another painting: of other steps, the same share is left out at the beginning."""
+        steps, before = painting.num_inference_steps, self.painting.num_inference_steps
+        start = min(round(self.start * steps / before), steps - 1)
+        return dataclasses.replace(self, painting=painting, **{"start": start, **changes})
 
     @property
     def seed(self) -> int:

@@ -114,6 +114,9 @@ class Entrance(ABC):
     def _restore(self, scheduler: Any, device: torch.device) -> None:
         """Puts the solver and the global random generators into their state."""
 
+    def leave(self) -> None:  # noqa: B027 (most have nothing to put back)
+        """The block is left, whatever happened in it."""
+
     @abstractmethod
     def _refuse(self, obstacle: str) -> None:
         """Raises StudioError if the obstacle stands in the way of this entry."""

@@ -135,10 +135,15 @@ class Rewind:
     `resume` is where the first call begins: None, a Start at the plan's first step, or a point of a recorded run, for
     which the plan is `plan.after(step)`. With the same seed, a plan goes on from a recorded step to the very bits of
     the whole run. At every return the solver forgets what it remembers, and the generators are seeded anew.
+
+    Unless `whole`, only the newest turn stays recorded, for runs of which nobody wants to see the steps.
     """
 
-    def __init__(self, plan: Plan, seed: int = 0, resume: ResumePoint | Start | None = None) -> None:
+    def __init__(
+        self, plan: Plan, seed: int = 0, resume: ResumePoint | Start | None = None, whole: bool = True
+    ) -> None:
         check_seed(seed)
+        self.whole = whole
         self.plan = plan
         self._seed = seed
         self._resume = resume
@@ -160,7 +165,7 @@ class Rewind:
 
     def keep(self, recording: Recording) -> None:
         """Takes a turn's recording: its steps replace those that were made before from its first step on."""
-        before, first = self._recording, recording.steps[0].index
+        before, first = self._recording if self.whole else None, recording.steps[0].index
         if before is not None:
             many = sum(step.index < first for step in before.steps)
             recording = replace(

@@ -36,9 +36,10 @@ class KeepKnown:
     image-to-image, for this place alone: 0.3 holds a pixel for the first 70 % of the run's steps and leaves it to the
     model for the last 30 %.
 
-    A latent cell stands for many pixels. While all of them are known, its sample is held. Where the model was given
-    some, it has them in that share: its clean estimate is mixed with the known one, and the noise is left as it is. So
-    the rim of a fill runs through cells that belong to both sides.
+    A latent cell stands for many pixels. It is held until the mean strength of those that may change comes, and then
+    left to the model. Where only some of them may, it is the model's in that share, from the first step to the last:
+    its clean estimate is mixed with the known one, and the noise is left as it is. So the rim of a fill runs through
+    cells that belong to both sides.
 
     The noise is drawn on the CPU from `seed` and is the same at every step: what the hook does follows from its three
     fields and the step alone, so that a run goes on from any of its steps with another KeepKnown of the same fields.
@@ -66,27 +67,25 @@ class KeepKnown:
     def __call__(self, step: Step) -> Tensor:
         """The sample that should leave the step, shaped and typed as `step.x_next`; that itself if nothing is held."""
         fitted = self._fit(step, step.x_next)
-        cells = fitted.cells(step.number)
-        if cells.held is None:
+        held = fitted.held(step.number)
+        if held is None:
             return step.x_next
-        return torch.where(cells.held, self._at_level(step, fitted).to(step.x_next.dtype), step.x_next)
+        return torch.where(held, self._at_level(step, fitted).to(step.x_next.dtype), step.x_next)
 
     def before(self, step: Step) -> Tensor:
         """The clean estimate that the solver should use: the known one where nothing is the model's, mixed at the rim.
 
-        A cell that waits for the model keeps the model's own estimates, of which its solver then remembers a course
-        without a jump.
+        In the same shares at every step, also while a cell is held: so the solver remembers a course without a jump.
         """
         clean = step.denoised
         fitted = self._fit(step, step.x)
-        cells = fitted.cells(step.number)
-        if cells.share is None:
+        if fitted.share is None:
             return clean  # type: ignore[return-value]
         if clean is None:
             raise StudioError(
                 "This scheduler gives no clean estimate that could be mixed with what is known. Choose another solver."
             )
-        return torch.lerp(fitted.known, clean.to(fitted.known.dtype), cells.share).to(clean.dtype)
+        return torch.lerp(fitted.known, clean.to(fitted.known.dtype), fitted.share).to(clean.dtype)
 
     def _at_level(self, step: Step, fitted: _Fitted) -> Tensor:
         """The known picture at the level that the solver has come to."""
@@ -113,55 +112,53 @@ class KeepKnown:
                 f"The known latents are shaped {tuple(known.shape)}, the run's are {tuple(like.shape)}. Encode the "
                 "known picture at the size that is painted, and lay it out as the sample."
             )
-        layout, exact = step.layout, torch.promote_types(like.dtype, torch.float32)
-        space = tuple(layout.to_space(like).shape[-layout.axes :])
-        fit_mask(self._strengths, space)  # refuses now what does not fit
-        return _Fitted(
-            known=known.to(like.device, exact).expand(like.shape),
-            noise=seeded_noise(like, self.seed, layout).to(exact),
-            given=step.count - (self._strengths * step.count).round(),
-            count=step.count,
-            layout=layout,
-            space=space,
+        exact = torch.promote_types(like.dtype, torch.float32)
+        return _Fitted.of(
+            known.to(like.device, exact).expand(like.shape),
+            seeded_noise(like, self.seed, step.layout).to(exact),
+            self._strengths,
+            step,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Which latents belong to whom at one step, laid out as the sample."""
-
-    held: Tensor | None  # whether nothing of a latent is the model's yet; None if there is none of those
-    share: Tensor | None  # how much of its clean estimate is the model's; None for all of all
 
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """The fields of a KeepKnown for one run."""
+    """The fields of a KeepKnown for one run, laid out as the sample but for `given`."""
 
     known: Tensor
     noise: Tensor
-    given: Tensor  # (H, W) the step, counted from 0, from which on a pixel is the model's; `count` for never
-    count: int
+    share: Tensor | None  # how much of a latent's clean estimate is the model's; None for all of all
+    given: (
+        Tensor  # over space: the step, counted from 0, from which on a latent is not held; the run's count for never
+    )
     layout: Layout
-    space: tuple[int, ...]  # of the latents
-    _cells: dict[int, _Cells] = field(default_factory=dict)
+    _held: dict[int, Tensor | None] = field(default_factory=dict)
 
-    def cells(self, number: int) -> _Cells:
-        """Who has which cells at step `number`, counted from 1."""
-        kind = int((self.given < number).sum())  # pixels are only ever given, so that equal numbers are equal pixels
-        if kind not in self._cells:
-            self._cells[kind] = self._made(number)
-        return self._cells[kind]
+    @classmethod
+    def of(cls, known: Tensor, noise: Tensor, strengths: Tensor, step: Step) -> _Fitted:
+        """Fits `strengths` (H, W), in float64, to latents. A latent has one moment and one share: its pixels' mean
+        strength, among those that may change, and how many these are. Raises StudioError where they do not fit.
+        """
+        layout, count = step.layout, step.count
+        space = tuple(layout.to_space(known).shape[-layout.axes :])
+        share = fit_mask((strengths > 0).double(), space)
+        strength = fit_mask(strengths, space) / share.clamp(min=torch.finfo(share.dtype).tiny)
+        # means of equal numbers differ from them in the last digits, which would decide where a half is rounded to
+        given = count - (strength.round(decimals=9) * count).round()
+        share = torch.where(given < count, share, 0)
+        whole = bool((share == 1).all())
+        return cls(known, noise, None if whole else _laid_out(share.to(known.dtype), known, layout), given, layout)
 
-    def _made(self, number: int) -> _Cells:
-        models = fit_mask((self.given < number).double(), self.space)
-        waiting = fit_mask((self.given < self.count).double(), self.space) > 0
-        share = torch.where((models == 0) & waiting, 1.0, models)
-        return _Cells(
-            held=self._laid_out(models == 0) if bool((models == 0).any()) else None,
-            share=self._laid_out(share.to(self.known.dtype)) if bool((share < 1).any()) else None,
-        )
+    def held(self, number: int) -> Tensor | None:
+        """Whether a latent is held at step `number`, counted from 1; None if none is."""
+        kind = int((self.given < number).sum())  # latents are only ever given, so that equal numbers are equal ones
+        if kind not in self._held:
+            self._held.clear()  # the newest alone is asked for again
+            held = self.given >= number
+            self._held[kind] = _laid_out(held, self.known, self.layout) if bool(held.any()) else None
+        return self._held[kind]
 
-    def _laid_out(self, cells: Tensor) -> Tensor:
-        shape = self.layout.to_space(self.known).shape
-        return self.layout.from_space(cells.expand(shape), self.known).to(self.known.device)
+
+def _laid_out(values: Tensor, like: Tensor, layout: Layout) -> Tensor:
+    """Values over space, as those of every channel and picture of `like`."""
+    return layout.from_space(values.expand(layout.to_space(like).shape), like).to(like.device)

@@ -35,10 +35,12 @@ def sample_of(pipe: Any, call: Callable[[], object]) -> tuple[Tensor, Layout]:
     generator of its own. Raises StudioError for pipelines that prepare none in the usual way.
     """
     probe = _Probe(pipe, (), None, False, None, None)
-    with watched_methods(pipe, probe), contextlib.suppress(_Prepared):
-        call()
+    try:
+        with watched_methods(pipe, probe), contextlib.suppress(_Prepared):
+            call()
+    finally:  # the call did not come to its end, where it would have done so
+        if hasattr(pipe, "maybe_free_model_hooks"):
+            pipe.maybe_free_model_hooks()
     if probe.latents is None:
         raise StudioError(f"{type(pipe).__name__} prepares no latents that could be looked at.")
-    if hasattr(pipe, "maybe_free_model_hooks"):
-        pipe.maybe_free_model_hooks()
     return probe.latents, probe.layout_of(probe.latents)

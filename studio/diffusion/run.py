@@ -167,6 +167,8 @@ class Run:
         if self._record and self._moments[self._call.first :]:
             settle(self.steps, self._moments)
             self._read_facts()
+        if self._resumption is not None:
+            self._resumption.leave()
         self._pipe = self._resumption = None
 
     # -- one step ----------------------------------------------------------------------------------------------------

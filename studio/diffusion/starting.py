@@ -11,6 +11,7 @@ from torch import Tensor
 from studio.diffusion.elsewhere import check_start
 from studio.diffusion.entrance import Entrance
 from studio.diffusion.levels import Ladder
+from studio.diffusion.memory import RandomState, restore_random
 from studio.diffusion.start import Start, noised
 from studio.errors import StudioError
 
@@ -24,6 +25,8 @@ class Starting(Entrance):
         super().__init__(pipe)
         self._start = start
         self._x = start.clean  # until the levels are known
+        self._before: RandomState | None = None
+        self._device = torch.device("cpu")
 
     def set_generators(self, generators: Sequence[torch.Generator]) -> None:
         """Seeds the generators that have come to light, each with a number of its own."""
@@ -55,7 +58,14 @@ class Starting(Entrance):
         if self._place and hasattr(scheduler, "_step_index"):
             scheduler._step_index = self._place
         if self._start.reseed is not None:
+            self._device, self._before = device, RandomState.read((), device, None)
             torch.manual_seed(self._start.reseed)
+
+    def leave(self) -> None:
+        """The program goes on with the global random numbers that it had before this start seeded them."""
+        if self._before is not None:
+            restore_random(self._before.torch_state, self._before.device_state, self._device)
+            self._before = None
 
     def _refuse(self, obstacle: str) -> None:
         if self._place:

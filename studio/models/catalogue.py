@@ -17,7 +17,7 @@ from studio.assets import asset
 from studio.errors import ModelNotFound, StudioError
 from studio.models import safety, single_file
 from studio.models.weights import PICKLE_SUFFIXES, shown
-from studio.requests import TextToImage
+from studio.requests import SIZE_MULTIPLE, TextToImage
 
 PAINTER = "painter"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -39,6 +39,7 @@ class ModelCard:
     blurb: str
     sizes: tuple[tuple[int, int], ...]  # (width, height) to offer, the native one first
     max_side: int
+    multiple: int = SIZE_MULTIPLE  # of which the sides have to be
 
     @property
     def is_remote(self) -> bool:
@@ -67,6 +68,7 @@ class _Family:
     steps: int
     guidance: float
     solver: str
+    multiple: int = SIZE_MULTIPLE  # px that the sides have to be multiples of
 
 
 _FAMILIES = {
@@ -81,7 +83,7 @@ _FAMILIES = {
     "Lumina2Pipeline": _Family(1024, 30, 4.0, "Euler"),
     "PixArtAlphaPipeline": _Family(1024, 20, 4.5, "DPM++ 2M"),
     "PixArtSigmaPipeline": _Family(1024, 20, 4.5, "DPM++ 2M"),
-    "SanaPipeline": _Family(1024, 20, 4.5, "DPM++ 2M"),
+    "SanaPipeline": _Family(1024, 20, 4.5, "DPM++ 2M", multiple=32),
     "StableDiffusion3Pipeline": _Family(1024, 28, 4.5, "Euler"),
     "StableDiffusionInpaintPipeline": _Family(512, 25, 7.0, "DPM++ 2M"),
     "StableDiffusionPipeline": _Family(512, 25, 7.0, "DPM++ 2M"),
@@ -96,12 +98,12 @@ WEIGHING = frozenset({"LatentConsistencyModelPipeline", "StableDiffusionPipeline
 _SHAPES = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16))
 
 
-def offered_sizes(side: int) -> tuple[tuple[int, int], ...]:
-    """Sizes of about `side`² pixels in the usual proportions, multiples of 16, the square first."""
+def offered_sizes(side: int, multiple: int = SIZE_MULTIPLE) -> tuple[tuple[int, int], ...]:
+    """Sizes of about `side`² pixels in the usual proportions, multiples of `multiple`, the square first."""
     sizes = []
     for across, down in _SHAPES:
         width = side * (across / down) ** 0.5
-        sizes.append(tuple(max(64, round(length / 16) * 16) for length in (width, side * side / width)))
+        sizes.append(tuple(max(64, round(length / multiple) * multiple) for length in (width, side * side / width)))
     return tuple(dict.fromkeys((width, height) for width, height in sizes))
 
 
@@ -131,8 +133,9 @@ def _card(
         guidance_scale=family.guidance,
         solver=family.solver,
         blurb=blurb,
-        sizes=offered_sizes(family.side),
+        sizes=offered_sizes(family.side, family.multiple),
         max_side=max_side,
+        multiple=family.multiple,
     )
 
 

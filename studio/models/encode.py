@@ -10,7 +10,7 @@ from torch import Tensor
 from studio.diffusion.layout import Layout, laid_out
 from studio.errors import StudioError
 from studio.imaging.geometry import Extent
-from studio.models.layouts import statistics
+from studio.models.layouts import device_of, exact, statistics
 
 
 @torch.inference_mode()
@@ -44,7 +44,10 @@ def _plane(pipe: Any, pixels: Tensor) -> Tensor | None:
     vae = getattr(pipe, "vae", None)
     if vae is None or not hasattr(vae, "encode") or not hasattr(vae.config, "scaling_factor"):
         return None
-    found = vae.encode(pixels.to(device=vae.device, dtype=vae.dtype), return_dict=False)[0]
+    with exact(vae):
+        found = vae.encode(pixels.to(device=device_of(pipe), dtype=vae.dtype), return_dict=False)[0]
+    if hasattr(vae, "_hf_hook"):  # makes room again for what the run needs first
+        pipe.maybe_free_model_hooks()
     plane: Tensor = found.mode() if hasattr(found, "mode") and not isinstance(found, Tensor) else found
     if plane.ndim != 4:
         return None

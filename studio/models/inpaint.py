@@ -6,6 +6,7 @@ rest is painted.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from fractions import Fraction
@@ -24,7 +25,8 @@ def only_fills(pipe: Any) -> bool:
 
 
 def own_pipeline(pipe: Any) -> Any:
-    """The pipeline that fills with the parts of `pipe`; `pipe` itself if it is one. Nothing is loaded or copied.
+    """The pipeline that fills with the parts of `pipe`; `pipe` itself if it is one. No weights are loaded or
+    copied.
 
     Raises InvalidRequest for families of which there is none.
     """
@@ -35,7 +37,8 @@ def own_pipeline(pipe: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of settings that older models were saved with
-            own = AutoPipelineForInpainting.from_pipe(pipe)
+            # with a scheduler of its own: some pipelines mend the settings of theirs
+            own = AutoPipelineForInpainting.from_pipe(pipe, scheduler=copy.deepcopy(pipe.scheduler))
     except ValueError as problem:
         raise InvalidRequest(
             f"There is no inpainting of its own for a {type(pipe).__name__}. Use the method that holds what is known; "

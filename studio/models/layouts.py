@@ -5,6 +5,8 @@ How latents lie is known to `studio.diffusion.layout`; here they become pictures
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -41,8 +43,33 @@ def decode(pipe: Any, latents: Tensor, width: int, height: int) -> Tensor | None
         return None
     mean, std = found
     plane = plane * std / vae.config.scaling_factor + mean
-    pixels = vae.decode(plane.to(device=vae.device, dtype=vae.dtype), return_dict=False)[0]
+    with exact(vae):
+        pixels = vae.decode(plane.to(device=device_of(pipe), dtype=vae.dtype), return_dict=False)[0]
     return pixels.float().cpu() if pixels.ndim == 4 else None
+
+
+def upcasts(vae: Any) -> bool:
+    """Whether an autoencoder overflows in the precision that it is kept in: that of XL does in float16."""
+    return vae.dtype == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
+
+
+@contextlib.contextmanager
+def exact(vae: Any) -> Iterator[None]:
+    """An autoencoder in a precision that it can work in, as its own pipeline brings it there; then back again."""
+    if not upcasts(vae):
+        yield
+        return
+    vae.to(dtype=torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(dtype=torch.float16)
+
+
+def device_of(pipe: Any) -> torch.device:
+    """Where the pipeline's autoencoder works, also while it waits elsewhere: one that is offloaded lies on the CPU."""
+    device: torch.device = pipe._execution_device if hasattr(pipe.vae, "_hf_hook") else pipe.vae.device
+    return device
 
 
 def statistics(config: Any, plane: Tensor) -> tuple[Tensor | float, Tensor | float] | None:

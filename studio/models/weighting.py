@@ -31,6 +31,7 @@ def can_weigh(pipe: Any) -> bool:
     )
 
 
+@torch.inference_mode()
 def arguments(pipe: Any, prompt: str, negative_prompt: str) -> dict[str, Any]:
     """What the pipeline's call is given in the place of `prompt` and `negative_prompt`, whose brackets weigh words.
 

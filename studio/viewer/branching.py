@@ -18,6 +18,7 @@ from studio.branches import LABEL_LIMIT, Branch, Edit, Lock, Mask, Mix, label_of
 from studio.diffusion.strengths import Strengths
 from studio.engine import Progress
 from studio.errors import InvalidRequest, StudioError
+from studio.filling import Filling
 from studio.passage import Approach, Passage
 from studio.picture import Picture
 from studio.project.runs import KeptRun
@@ -148,15 +149,17 @@ def paint(
     branch: Branch,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    filling: Filling | None = None,
 ) -> Picture:
     """Paints a branch: only its own steps are made. Raises StudioError with words for the person.
 
-    What was known to a fill is known to its branches too: `fills.filling_of_branch` puts their pictures back.
+    What was known to a fill is known to its branches too: `filling`, from `fills.filling_of_branch`, which puts their
+    pictures back. It is read here if it was not yet.
     """
     run = source.run(owner, branch.parent)
     # from the start and with nothing put in, a branch is a run of its own: the exact picture of its request
     point = _point(source, owner, run, branch) if branch.at or branch.steps_in else None
-    filling = filling_of_branch(source, owner, branch)
+    filling = filling if filling is not None else filling_of_branch(source, owner, branch)
     approach: Approach | None = filling.approach if filling is not None else None
     if branch.within is not None:
         approach = _held(source, owner, run, branch, approach)
@@ -228,8 +231,7 @@ def _point(source: Source, owner: str, run: KeptRun, branch: Branch) -> ResumePo
         point = point.edited(new, shown, mask)
     if branch.lock is not None:
         point = _locked(point, branch.lock, frames[branch.at :])
-    before = holder.request
-    if (branch.request.solver, branch.request.num_inference_steps) != (before.solver, before.num_inference_steps):
+    if branch.goes_elsewhere(holder.request):
         point = point.elsewhere()
     return point
 

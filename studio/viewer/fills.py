@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from studio.branches import Branch
 from studio.filling import Filling
 from studio.project.kept_fill import KeptFill
@@ -17,17 +15,21 @@ def kept(filling: Filling) -> KeptFill:
     return KeptFill(filling.fill, filling.picture, filling.source_digest, filling.mask_digest)
 
 
-def filling_of(source: Source, owner: str, run: KeptRun, request: TextToImage | None = None) -> Filling | None:
+def filling_of(
+    source: Source, owner: str, run: KeptRun, request: TextToImage | None = None, once: bool = False
+) -> Filling | None:
     """The fill that a run made, with its pixels, asked for by `request` if that is another than the run's.
 
-    None for a run that is none. Raises LatentsGone if the pixels were given up.
+    With `once`, no step of it is made again. None for a run that is none. Raises LatentsGone if the pixels were given
+    up.
     """
     found = run.fill
     if found is None or found.fill.context is None:
         return None
     pixels, mask, free = source.runs.region(owner, run.id)
+    changes = {"harmonise": 0} if once else {}
     return Filling(
-        fill=replace(found.fill, painting=request if request is not None else run.request),
+        fill=found.fill.repainted(request if request is not None else run.request, **changes),
         frame=found.fill.context,
         picture=found.picture,
         source=pixels,
@@ -39,5 +41,14 @@ def filling_of(source: Source, owner: str, run: KeptRun, request: TextToImage | 
 
 
 def filling_of_branch(source: Source, owner: str, branch: Branch) -> Filling | None:
-    """The fill that a branch goes on with: what was known to its parent is known to it too. None if that is none."""
-    return filling_of(source, owner, source.run(owner, branch.parent), branch.request)
+    """The fill that a branch goes on with: what was known to its parent is known to it too. None if that is none.
+
+    In the middle of a run, another solver or number of steps goes on once, without harmonising: the levels that the
+    parent went back to are not among its own.
+    """
+    run = source.run(owner, branch.parent)
+    once = False
+    if run.fill is not None and (branch.at or branch.steps_in):
+        before = source.holder(owner, run, branch.at).request
+        once = branch.goes_elsewhere(before)
+    return filling_of(source, owner, run, branch.request, once)

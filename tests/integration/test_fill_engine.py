@@ -89,6 +89,12 @@ def test_any_text_to_image_model_fills(family: str, tmp_path: Path, mask: np.nda
     assert not np.array_equal(other.pixels, picture.pixels)
 
 
+def test_the_model_may_paint_all_of_the_mask_from_the_beginning(tiny_engine: Engine, mask: np.ndarray) -> None:
+    assert tiny_engine._loaded is not None
+    (keep,) = filling_for(tiny_engine, mask).approach(tiny_engine._loaded.pipe).hooks
+    np.testing.assert_array_equal(keep.mask, mask / 255)
+
+
 def test_a_model_that_cannot_be_encoded_says_so(tiny_engine: Engine, mask: np.ndarray, monkeypatch: Any) -> None:
     monkeypatch.setattr("studio.models.encode._plane", lambda *_: None)
     with pytest.raises(InvalidRequest, match="encoder") as problem:
@@ -184,6 +190,49 @@ def test_the_model_s_own_inpainting_fills_too(family: str, start: int, tmp_path:
     assert engine.run(filling.painting).pixels.shape == picture.pixels.shape  # and the model paints as before
 
 
+def test_the_model_s_own_inpainting_sees_the_mask_as_it_is_drawn(tiny_engine: Engine, mask: np.ndarray) -> None:
+    """Such pipelines cut the mask at a half: one that is eased at its rim would leave a ring of the pre-fill."""
+    filling = filling_for(tiny_engine, mask, method="own", feather=0)
+    assert tiny_engine._loaded is not None
+    seen = np.asarray(filling.approach(tiny_engine._loaded.pipe).arguments["mask_image"])
+    np.testing.assert_array_equal(seen, mask)
+
+
+def test_the_model_s_own_inpainting_leaves_its_scheduler_and_its_devices_as_they_were(
+    tiny_engine: Engine, mask: np.ndarray, monkeypatch: Any
+) -> None:
+    loaded = tiny_engine._loaded
+    assert loaded is not None
+    freed: list[bool] = []
+    monkeypatch.setattr(loaded.pipe, "maybe_free_model_hooks", lambda: freed.append(True), raising=False)
+    before = dict(loaded.scheduler.config)
+    own = inpaint.own_pipeline(loaded.pipe)
+    assert own.scheduler is not loaded.pipe.scheduler and own.vae is loaded.pipe.vae
+    run(tiny_engine, filling_for(tiny_engine, mask, method="own"))
+    assert freed == [True]  # the pipeline that was made of its parts knows nothing of their hooks
+    assert dict(loaded.scheduler.config) == before and loaded.pipe.scheduler is loaded.scheduler
+    monkeypatch.setattr(loaded.pipe.vae, "encode", _raising(StudioError("no")))
+    with pytest.raises(StudioError):
+        run(tiny_engine, filling_for(tiny_engine, mask, method="own"))
+    assert freed == [True, True]
+
+
+def test_an_older_model_s_settings_are_not_mended_by_its_own_inpainting(tmp_path: Path) -> None:
+    pipe = tiny("sd")
+    pipe.scheduler = type(pipe.scheduler).from_config(dict(pipe.scheduler.config) | {"steps_offset": 0})
+    inpaint.own_pipeline(pipe)
+    assert pipe.scheduler.config.steps_offset == 0
+
+
+def test_a_model_that_only_fills_is_not_harmonised_and_says_so(tiny_engine: Engine, mask: np.ndarray) -> None:
+    class Pipe:
+        def __call__(self, prompt: str, image: Any, mask_image: Any) -> None: ...
+
+    with pytest.raises(InvalidRequest, match="cannot be harmonised") as problem:
+        filling_for(tiny_engine, mask, harmonise=1).approach(Pipe())
+    assert problem.value.field == "harmonise"
+
+
 def test_a_family_without_inpainting_of_its_own_says_so(tmp_path: Path, mask: np.ndarray) -> None:
     engine = Engine(str(save_tiny("pixart", tmp_path / "pixart")), device="cpu")
     with pytest.raises(InvalidRequest, match="PixArtSigmaPipeline") as problem:
@@ -260,6 +309,59 @@ def test_a_branch_that_changes_nothing_is_the_fill_to_the_bit(
     np.testing.assert_array_equal(one.layer.pixels, other.layer.pixels)
     assert (one.layer.x, one.layer.y, one.count) == (other.layer.x, other.layer.y, other.count)
     assert other.picture.fill == one.picture.fill
+
+
+@pytest.mark.parametrize("method", ["known", "own"])
+@pytest.mark.parametrize("request_", [{"num_inference_steps": 3}, {"num_inference_steps": 12}, {"solver": "DPM++ 2M"}])
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_branch_by_another_solver_or_number_of_steps_leaves_out_the_same_share(
+    tiny_engine: Engine, mask: np.ndarray, tmp_path: Path, method: str, request_: dict[str, Any], at: int
+) -> None:
+    """Of 6 steps 3 were left out: of 12 it is 6, and of 3 a start at 3 would be none."""
+    room = FillRoom(tiny_engine, tmp_path)
+    run_id, _ = room.fill(filling_for(tiny_engine, mask, start=3, method=method))
+    filling, picture = room.go_on(run_id, **{"from": at, "request": request_})
+    steps = request_.get("num_inference_steps", STEPS)
+    assert filling.fill.start == {3: 2, 6: 3, 12: 6}[steps]
+    assert picture.recording is not None
+    made = len(picture.recording.steps)
+    assert made == steps - filling.fill.start if not at else 0 < made <= steps - filling.fill.start
+    assert filling.finished(picture).count.outside_changed == 0
+
+
+def test_a_fill_that_was_read_for_a_branch_is_not_read_again(
+    tiny_engine: Engine, mask: np.ndarray, tmp_path: Path, monkeypatch: Any
+) -> None:
+    room = FillRoom(tiny_engine, tmp_path)
+    run_id, picture = room.fill(filling_for(tiny_engine, mask))
+    branch = branch_of(room.viewer, "me", run_id, Wish.from_dict({"from": 2}, {}.get), (tiny_engine.default_model,))
+    filling = fills.filling_of_branch(room.viewer, "me", branch)
+    with monkeypatch.context() as gone:
+        gone.setattr(room.viewer.runs, "region", _raising(StudioError("read twice")))
+        again = paint(room.viewer, "me", branch, filling=filling)
+        with pytest.raises(StudioError, match="twice"):
+            paint(room.viewer, "me", branch)
+    np.testing.assert_array_equal(again.pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("request_", [{"num_inference_steps": 4}, {"num_inference_steps": 12}, {"solver": "DPM++ 2M"}])
+def test_a_harmonised_fill_goes_on_elsewhere_once_and_says_so(
+    tiny_engine: Engine, mask: np.ndarray, tmp_path: Path, request_: dict[str, Any]
+) -> None:
+    room = FillRoom(tiny_engine, tmp_path)
+    run_id, _ = room.fill(filling_for(tiny_engine, mask, harmonise=2))
+    filling, picture = room.go_on(run_id, **{"from": 4, "request": request_})
+    assert filling.fill.harmonise == 0
+    assert picture.recording is not None
+    numbers = [step.number for step in picture.recording.steps]
+    assert numbers == list(range(numbers[0], request_.get("num_inference_steps", STEPS) + 1))
+    assert numbers[0] > 1
+    # from the first step on it is a run of its own, with all that is made again
+    whole, again = room.go_on(run_id, **{"from": 0, "request": request_})
+    assert whole.fill.harmonise == 2
+    np.testing.assert_array_equal(again.pixels, run(tiny_engine, whole).pixels)
+    same, _ = room.go_on(run_id, **{"from": 4, "request": {"guidance_scale": 3.0}})
+    assert same.fill.harmonise == 2
 
 
 def test_a_branch_of_a_fill_keeps_what_is_known(tiny_engine: Engine, mask: np.ndarray, tmp_path: Path) -> None:
@@ -345,6 +447,25 @@ def _raising(problem: Exception) -> Callable[..., Any]:
         raise problem
 
     return encode
+
+
+def test_a_preview_of_no_numbers_costs_no_picture(tiny_engine: Engine, mask: np.ndarray, monkeypatch: Any) -> None:
+    filling = filling_for(tiny_engine, mask)
+    before = run(tiny_engine, filling).pixels
+    told: list[Progress] = []
+    monkeypatch.setattr("studio.engine.PREVIEW_INTERVAL", 0.0)
+    monkeypatch.setattr("studio.engine.PREVIEW_SHARE", 1e9)
+    monkeypatch.setattr("studio.models.layouts.decode", lambda *_: torch.full((1, 3, SIDE, SIDE), float("nan")))
+    np.testing.assert_array_equal(run(tiny_engine, filling, on_progress=told.append).pixels, before)
+    assert [progress.preview for progress in told] == [None] * STEPS
+
+
+def test_what_moves_between_precisions_waits_for_the_run(tiny_engine: Engine, monkeypatch: Any) -> None:
+    loaded = tiny_engine._loaded
+    assert loaded is not None
+    assert tiny_engine._turn(loaded) is tiny_engine._decoding
+    monkeypatch.setattr("studio.models.layouts.upcasts", lambda vae: vae is loaded.pipe.vae)
+    assert tiny_engine._turn(loaded) is tiny_engine._lock
 
 
 def test_after_a_failure_the_engine_fills_as_before(tiny_engine: Engine, mask: np.ndarray, monkeypatch: Any) -> None:

@@ -46,6 +46,14 @@ def test_weight_one_leaves_every_vector_and_others_move_only_their_tokens(pipe: 
     torch.testing.assert_close(none[:, moved], empty[:, moved], atol=1e-6, rtol=1e-6)
 
 
+def test_encoding_keeps_no_graph(pipe: Any) -> None:
+    """Which would hold every activation of the text encoders for as long as the run takes."""
+    given = weighting.arguments(pipe, "a (lake:1.5)", "(fog:1.5)")
+    tensors = [value for value in given.values() if isinstance(value, torch.Tensor)]
+    assert len(tensors) >= 2
+    assert not any(value.requires_grad for value in tensors)
+
+
 def test_pooled_vectors_and_the_words_to_leave_out_come_along(pipe: Any) -> None:
     with torch.inference_mode():
         given = weighting.arguments(pipe, "a (lake:1.5)", "(fog:1.5)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ WORDS = TextToImage("a lighthouse", num_inference_steps=20)
 
 bounds = st.builds(Bounds, st.integers(0, 4000), st.integers(0, 4000), st.integers(1, 4096), st.integers(1, 4096))
 fills = st.builds(
-    Fill,
+    lambda method, harmonise, **values: Fill(method=method, harmonise=0 if method == "own" else harmonise, **values),
     painting=st.builds(
         TextToImage, prompt=st.just("a lighthouse"), num_inference_steps=st.integers(1, 200), seed=st.integers(0, 99)
     ),
@@ -63,6 +64,31 @@ def test_every_intent_has_settings_that_are_allowed(intent: str) -> None:
 def test_what_a_person_says_goes_before_what_suits_the_intent() -> None:
     assert Fill.of(WORDS, "refine").start > 0
     assert Fill.of(WORDS, "refine", start=3, harmonise=1) == Fill(WORDS, "refine", start=3, harmonise=1)
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_what_is_left_out_is_what_suits_the_intent(intent: str) -> None:
+    usual = INTENTS[intent]
+    for fill in (Fill(WORDS, intent), Fill.from_dict({"painting": WORDS.to_dict(), "intent": intent, "start": None})):
+        assert (fill.start, fill.harmonise) == (usual.start_of(20), usual.harmonise)
+        assert fill == Fill.of(WORDS, intent)
+    assert Fill(WORDS, intent, start=0).start == 0
+    assert Fill(WORDS, intent, method="own").harmonise == 0
+    assert Fill(WORDS, "refine").start == 10
+
+
+def test_inpainting_of_its_own_is_not_harmonised_and_says_so() -> None:
+    with pytest.raises(InvalidRequest, match="cannot be harmonised") as problem:
+        Fill(WORDS, method="own", harmonise=1)
+    assert problem.value.field == "harmonise"
+
+
+@pytest.mark.parametrize(("start", "steps", "wanted"), [(10, 40, 20), (10, 10, 5), (19, 4, 3), (0, 7, 0), (19, 1, 0)])
+def test_other_steps_leave_out_the_same_share(start: int, steps: int, wanted: int) -> None:
+    other = replace(WORDS, num_inference_steps=steps)
+    fill = Fill(WORDS, start=start, harmonise=2).repainted(other)
+    assert (fill.start, fill.painting, fill.harmonise) == (wanted, other, 2)
+    assert Fill(WORDS, harmonise=2).repainted(other, harmonise=0).harmonise == 0
 
 
 def test_the_ways_to_prefill_are_those_that_there_are() -> None:

@@ -6,9 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studio.diffusion.known import _Fitted
+from studio.diffusion.steps import Step
 from studio.errors import InvalidRequest
 from studio.filling import Filling, digest_of
 from studio.imaging import masks
@@ -127,16 +130,26 @@ def test_transparent_pixels_are_unknown_to_the_model_but_stay_as_they_are() -> N
         np.testing.assert_array_equal(after[:, 120:], source[:, 120:])
 
 
-def test_the_model_is_freer_further_from_the_rim_and_soft_masks_hold_it_back() -> None:
+def test_what_the_model_may_paint_is_the_mask_and_soft_ones_hold_it_back() -> None:
     mask = box(128, 128, 30, 30, 60, 60)
     whole = Bounds(0, 0, 128, 128)
-    free = Filling.of(Fill(WORDS, context=whole), noise(128, 128, 3), mask, CARD).opening
-    assert (free[mask == 0] == 0).all() and free[60, 60] == 1
-    assert 0.5 < free[60, 30] < free[60, 34] < free[60, 40] < 1
+    opening = Filling.of(Fill(WORDS, context=whole), noise(128, 128, 3), mask, CARD).opening
+    np.testing.assert_array_equal(opening, mask / 255)
     half = Filling.of(Fill(WORDS, context=whole), noise(128, 128, 3), mask // 2, CARD).opening
-    np.testing.assert_allclose(half, free * (127 / 255), atol=1e-6)
-    small = Filling.of(Fill(WORDS, context=whole), noise(128, 128, 3), box(128, 128, 60, 60, 5, 5), CARD).opening
-    assert small[62, 62] == 1
+    np.testing.assert_allclose(half, opening * (127 / 255), atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [4, 20, 50])
+def test_a_hole_is_the_model_s_from_the_first_step_on(steps: int) -> None:
+    """What the picture comes to be is settled there: a hole that waits comes out as its pre-fill."""
+    mask = box(128, 128, 38, 40, 50, 48)
+    opening = Filling.of(Fill(WORDS, context=Bounds(0, 0, 128, 128)), noise(128, 128, 3), mask, CARD).opening
+    step = Step(0, steps, 1, 999.0, None, *[torch.zeros(1, 4, 16, 16)] * 3)
+    fitted = _Fitted.of(step.x, step.x, torch.from_numpy(opening).double(), step)
+    touched = mask.reshape(16, 8, 16, 8).any(axis=(1, 3))
+    np.testing.assert_array_equal(fitted.given, np.where(touched, 0, steps))
+    assert fitted.share is not None
+    assert sorted(set(fitted.share[0, 0].flatten().tolist())) == [0.0, 0.25, 1.0]  # two of eight pixels at either side
 
 
 def test_a_mask_over_everything_is_text_to_image() -> None:
@@ -179,6 +192,19 @@ def test_a_working_size_of_another_shape_is_refused_with_one_that_would_do() -> 
     with pytest.raises(InvalidRequest, match="256 × 256") as problem:
         Filling.of(Fill(WORDS), noise(128, 128), mask, CARD, Extent(256, 64))
     assert problem.value.field == "width"
+
+
+def test_models_that_want_coarser_sides_are_painted_at_those() -> None:
+    card = dataclasses.replace(CARD, width=512, height=512, multiple=32)
+    for width, height in ((900, 610), (700, 400), (1000, 1000), (313, 999)):
+        mask = box(height, width, 100, 100, 90, 70)
+        working = Filling.of(Fill(WORDS), noise(height, width, 3), mask, card).working
+        assert working.width % 32 == working.height % 32 == 0 and min(working.width, working.height) > 0
+        usual = Filling.of(Fill(WORDS), noise(height, width, 3), mask, dataclasses.replace(card, multiple=16)).working
+        assert max(abs(working.width - usual.width), abs(working.height - usual.height)) <= 16
+    assert catalogue.find("sana").multiple == 32
+    assert all(side % 32 == 0 for size in catalogue.find("sana").sizes for side in size)
+    assert catalogue.find("sdxl").multiple == 16
 
 
 def test_digests_tell_pixels_apart_and_know_the_same_ones_again() -> None:

@@ -123,9 +123,12 @@ def test_the_same_fields_do_the_same() -> None:
     for place in (1, 5, 9):
         again, _ = paint(pipe, (KeepKnown(KNOWN.clone(), half(), 3),), resume=run.at(place))
         assert torch.equal(again, whole)
-    other, _ = paint(pipe, (KeepKnown(KNOWN, half(), 4),), resume=run.at(5))
-    assert not torch.equal(other, whole) or torch.equal(other[..., :3], whole[..., :3])
-    assert KeepKnown(KNOWN, half(), 3).reseeded(4).seed == 4
+    other, again = paint(pipe, (KeepKnown(KNOWN, half(), 3).reseeded(4),), resume=run.at(5))
+    assert torch.equal(other[..., :3], KNOWN[..., :3])
+    step = again.steps[1]  # held in noise of its own
+    held = step.signal * KNOWN + step.noise * seeded_noise(KNOWN, 4)
+    torch.testing.assert_close(step.x[..., :3], held[..., :3], rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(step.x[..., :3], run.steps[6].x[..., :3])
 
 
 def test_one_picture_serves_a_batch() -> None:
@@ -180,6 +183,53 @@ def test_a_cell_of_both_sides_ends_between_them(name: str) -> None:
     torch.testing.assert_close(painted[..., 3], run.steps[-1].denoised[..., 3], rtol=1e-4, atol=1e-4)
     wanted = 0.5 * (pipe.truths[-1] + KNOWN)[..., 3]
     torch.testing.assert_close(painted[..., 3], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_cell_has_one_moment_and_one_share_of_a_graded_mask() -> None:
+    """Four pixels to a cell along each side; the strengths of a cell's pixels differ."""
+    mask = torch.zeros(24, 20, dtype=torch.float64)
+    mask[:, 8:] = torch.linspace(0.05, 1, 12, dtype=torch.float64)  # over the columns 2, 3 and 4
+    mask[:, 6:8] = 0.2  # half of column 1
+    pipe = ToyPipeline(fresh("EulerDiscreteScheduler"))
+    keep = KeepKnown(KNOWN, mask, 3)
+    _, run = paint(pipe, (keep,))
+    for column, strength, share in (
+        (0, 0, 0),
+        (1, 0.2, 0.5),
+        (2, mask[0, 8:12].mean(), 1),
+        (4, mask[0, 16:].mean(), 1),
+    ):
+        first_free = STEPS - round(float(strength) * STEPS)
+        for step, truth in zip(run.steps, pipe.truths, strict=True):
+            mixed = (1 - share) * KNOWN + share * truth
+            torch.testing.assert_close(step.denoised[..., column], mixed[..., column], rtol=1e-3, atol=1e-3)
+            if step.index:
+                level = (step.signal * KNOWN + step.noise * NOISE)[..., column]
+                same = torch.allclose(step.x[..., column], level, rtol=1e-6, atol=1e-6)
+                assert same == (step.index <= first_free), (column, step.index)
+
+
+def test_a_mask_of_one_value_means_the_same_at_every_size() -> None:
+    """A half is rounded alike, whatever the mean over a cell's pixels does to its last digit."""
+    for count in range(1, 60):
+        for strength in (0.1, 0.3, 0.5, 0.7, 0.9):
+            step = replace(a_step(KNOWN), index=0, total=count)
+            firsts = []
+            for size in ((6, 5), (48, 40)):
+                mask = torch.full(size, strength, dtype=torch.float64)
+                keep = KeepKnown(KNOWN, mask, 3)
+                keep(step)
+                (fitted,) = keep._fitted.values()
+                firsts.append(fitted.given.unique().tolist())
+            assert firsts[0] == firsts[1] == [count - round(strength * count)]
+
+
+def test_a_long_run_keeps_the_cells_of_one_step_alone() -> None:
+    mask = torch.linspace(0, 1, 30).reshape(6, 5)
+    keep = KeepKnown(KNOWN, mask, 3)
+    paint(ToyPipeline(fresh("EulerDiscreteScheduler")), (keep,))
+    (fitted,) = keep._fitted.values()
+    assert len(fitted._held) == 1
 
 
 # -- strength ---------------------------------------------------------------------------------------------------------

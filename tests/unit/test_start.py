@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,33 @@ def test_solvers_that_cannot_start_in_the_middle_say_so() -> None:
             paint(pipe, resume=start)
         _, run = paint(pipe, resume=Start(0, CLEAN, NOISE))
         torch.testing.assert_close(run.steps[0].x, run.steps[0].signal * CLEAN + run.steps[0].noise * NOISE)
+
+
+# -- what is left behind ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_program_s_own_random_numbers_go_on_as_if_nothing_had_been_seeded(fails: bool) -> None:
+    pipe = ToyPipeline(fresh("EulerDiscreteScheduler"))
+    clean = torch.zeros(SHAPE)
+
+    def left(reseed: int | None) -> Tensor:
+        torch.manual_seed(42)
+        with contextlib.suppress(ZeroDivisionError), observe(pipe, resume=start_at(3, clean, clean, reseed)) as run:
+            pipe(STEPS, torch.Generator().manual_seed(7))
+            assert run.steps
+            if fails:
+                1 / 0  # noqa: B018
+        return torch.rand(4)
+
+    assert torch.equal(left(5), left(None))
+
+
+def test_a_probe_that_fails_gives_offloaded_models_back_too() -> None:
+    pipe, freed = ToyPipeline(fresh("EulerDiscreteScheduler")), []
+    pipe.maybe_free_model_hooks = lambda: freed.append(True)  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        sample_of(pipe, lambda: 1 // 0)
+    assert freed == [True]
+    sample_of(pipe, lambda: pipe(STEPS, torch.Generator()))
+    assert freed == [True, True]
