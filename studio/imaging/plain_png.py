@@ -81,8 +81,11 @@ def extent_at(start: bytes) -> PlainExtent:
 def read_plain(png: bytes, max_side: int = MAX_SIDE) -> Pixels:
     """A PNG of plain pixels -> uint8 (H, W) for grey, (H, W, 3) or (H, W, 4). Raises as `plain_extent` does."""
     plain_extent(png, max_side)
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-        return np.array(picture, dtype=np.uint8)
+    try:
+        with Image.open(io.BytesIO(_bare(png)), formats=("PNG",)) as picture:
+            return np.array(picture, dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError) as problem:
+        raise UnreadablePicture("This PNG is damaged: its pixels cannot be read.") from problem
 
 
 def write_plain(pixels: Pixels, level: int = 6) -> bytes:
@@ -96,6 +99,17 @@ def write_plain(pixels: Pixels, level: int = 6) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=level)
     return file.getvalue()
+
+
+def _bare(png: bytes) -> bytes:
+    """The same PNG with nothing but its pixels: what else it says may be too much for a decoder."""
+    parts, position = [_SIGNATURE], len(_SIGNATURE)
+    for kind, body in _chunks(png):
+        end = position + 12 + len(body)
+        if kind not in _HARMLESS:
+            parts.append(png[position:end])
+        position = end
+    return b"".join(parts)
 
 
 class _Rows:

@@ -8,6 +8,7 @@ connection.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,8 @@ MAX_TEXT = 1024 * 1024  # bytes of one text, packed or unpacked
 MAX_TEXT_TOTAL = 4 * 1024 * 1024  # bytes of all texts, unpacked
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384
+MAX_SCANS = 100  # of a JPEG, as many as libtiff allows; encoders with the largest habits write a dozen
+MAX_SEGMENTS = 20_000  # of a JPEG
 MAX_PROFILE = 4 * 1024 * 1024  # bytes of a colour profile; larger ones are ignored
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -44,6 +47,11 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _AVIF = (b"avif", b"avis", b"mif1", b"msf1")  # what the file says that it is; its decoder looks closer
+# What ends a run of packed pixels in a JPEG. Fill bytes, stuffed bytes and restarts do not.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SCAN, _END_OF_JPEG = 0xDA, 0xD9
+# Segments that say how long they are, and that every decoder passes by that length.
+_LONG = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xDE, 0xDF, *range(0xE0, 0xF0), 0xFE))
 _TILE_WIDTH, _TILE_LENGTH, _BITS = 322, 323, 258  # TIFF tags
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = "It was turned upright, as its camera says."
@@ -232,6 +240,7 @@ def _opened(data: bytes) -> Image.Image:
     if data[:8] == _SIGNATURE:
         return PngImagePlugin.PngImageFile(file)
     if data[:3] == b"\xff\xd8\xff":
+        _check_scans(data)
         return JpegImagePlugin.JpegImageFile(file)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         _check_extent(*_webp_extent(data))  # its decoder makes room for the canvas when it opens the file
@@ -241,6 +250,22 @@ def _opened(data: bytes) -> Image.Image:
     if data[4:8] == b"ftyp" and data[8:12] in _AVIF and AvifImagePlugin.SUPPORTED:
         return AvifImagePlugin.AvifImageFile(file)
     raise UnreadablePicture("This is not a picture that can be read here. Use a PNG, JPEG, WebP, AVIF or TIFF.")
+
+
+def _check_scans(data: bytes) -> None:
+    """A JPEG may paint its pixels over and over: a scan of a few bytes costs as much as decoding the whole picture."""
+    scans = position = 0
+    for _ in range(MAX_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None or data[found.end() - 1] == _END_OF_JPEG:
+            return
+        position, kind = found.end(), data[found.end() - 1]
+        scans += kind == _SCAN
+        if scans > MAX_SCANS:
+            raise UnreadablePicture(f"This JPEG paints itself in more than {MAX_SCANS} scans. Save it plainly.")
+        if kind in _LONG:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    raise UnreadablePicture(f"This JPEG is split into more than {MAX_SEGMENTS:,} pieces.")
 
 
 def _webp_extent(data: bytes) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from studio.imaging.geometry import Extent
 from studio.imaging.png import Pixels
 
+LABEL_LIMIT, FOOT_LIMIT = 400, 2000  # characters of a name or title, and of the foot; the rest is left out
 SIDE_LIMIT = 6144  # px of the pictures of a sheet, on either side; larger ones are made smaller together
 PAPER, INK, FAINT, HOLE = (246, 246, 246), (26, 26, 26), (84, 84, 84), (226, 226, 226)
 
@@ -33,8 +34,9 @@ def draw_sheet(sheet: Sheet, cell: Extent, picture: Callable[[int, int], Pixels 
     """The sheet as uint8 (H, W, 3).
 
     `cell` is the extent of the largest picture; `picture(row, column)` gives one after another, uint8 (H, W, 3), or
-    None where there is none. Words are broken into as many lines as they need: none is ever cut.
+    None where there is none. Words are broken into as many lines as they need, up to the limits above.
     """
+    sheet = _bounded(sheet)
     columns, rows = len(sheet.columns), len(sheet.rows)
     scale = min(1.0, SIDE_LIMIT / (cell.width * columns), SIDE_LIMIT / (cell.height * rows))
     width, height = max(1, round(cell.width * scale)), max(1, round(cell.height * scale))
@@ -81,6 +83,17 @@ def draw_sheet(sheet: Sheet, cell: Extent, picture: Callable[[int, int], Pixels 
     return np.asarray(canvas)
 
 
+def _bounded(sheet: Sheet) -> Sheet:
+    """The sheet with its words cut at their limits, which "…" says."""
+
+    def cut(words: str, limit: int = LABEL_LIMIT) -> str:
+        return words if len(words) <= limit else f"{words[: limit - 1]}…"
+
+    return Sheet(
+        cut(sheet.title), tuple(map(cut, sheet.columns)), tuple(map(cut, sheet.rows)), cut(sheet.foot, FOOT_LIMIT)
+    )
+
+
 def _beside(rows: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int) -> int:
     """The room for the names of rows: as wide as the longest, but not wider than `most`; 0 if they have no names."""
     longest = max((font.getlength(words) for words in rows), default=0.0)
@@ -98,14 +111,32 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
                 continue
             if current:
                 lines.append(current)
-            while font.getlength(word) > width and len(word) > 1:
-                fits = next((k for k in range(len(word) - 1, 1, -1) if font.getlength(word[:k]) <= width), 1)
+            while (fits := _fitting(word, font, width)) < len(word):
                 lines.append(word[:fits])
                 word = word[fits:]
             current = word
         if current:
             lines.append(current)
     return lines
+
+
+def _fitting(word: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> int:
+    """How many characters of a word fit into `width` px, at least one.
+
+    It is measured in pieces that double, then halve: the whole of a very long word would be measured for every line.
+    """
+    most = 1
+    while most < len(word) and font.getlength(word[: 2 * most]) <= width:
+        most *= 2
+    most = min(most, len(word))
+    low, high = most, min(2 * most, len(word) + 1)  # `low` characters fit, `high` do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if font.getlength(word[:middle]) <= width:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 @functools.cache

@@ -11,26 +11,30 @@ import json
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.errors import InvalidRequest, StudioError, UnreadablePicture
+from studio.errors import InvalidRequest, StudioError, UnreadablePicture, human_bytes
 from studio.imaging.plain_png import MAX_SIDE, plain_extent
 from studio.imaging.png import read_png_text
 from studio.project.archive_file import ArchiveReader, ArchiveWriter, UnreadableArchive
+from studio.project.disk import check_free, not_kept
 from studio.project.document_rows import DOCUMENT_ID
 from studio.project.document_transfer import announce, arrived, arriving, each_node, take_in
 from studio.project.document_values import STATE_DEPTH, TILE, State, checked_name
 from studio.project.documents import NODES_LIMIT, DocumentStore
 from studio.project.flattening import flat, thumbnail
 from studio.project.history import Node
-from studio.project.kept_run import KeptRun, read_facts
+from studio.project.kept_run import read_facts
 from studio.project.pixels_store import PixelStore, id_of
 from studio.project.runs import FACTS, LATENTS, RunStore
 from studio.project.store import PictureStore
 
 PREVIEW = 512  # px
+NODES_BYTES = 512 * 1024**2  # JSON of a whole history
+FACTS_BYTES = 64 * 1024**2  # JSON about all runs of a document
 BATCH = 64  # pixels that are kept at a time
 PICTURE = "picture"  # beside the endings of a run's files
 STRIP_SIDE_LIMIT = 65_536  # px: of the sheet of small previews
@@ -56,7 +60,8 @@ class Archive:
         self._pictures = pictures
         self._runs = runs
         self._made_with = made_with
-        self._one_at_a_time = threading.Lock()  # two of the same file would delete each other's runs
+        self._guard = threading.Lock()
+        self._turns: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
 
     def prepare(self) -> None:
         """Deletes what a killed process left half-way. Raises StudioError if the folder cannot be used."""
@@ -74,11 +79,12 @@ class Archive:
     @contextlib.contextmanager
     def passage(self, ending: str) -> Iterator[Path]:
         """The path of a file that is there only inside. Raises StudioError if there is no room."""
+        check_free(self._room)
         try:
             self._room.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._room))
         except OSError as problem:
-            raise StudioError(f"There is no room in {self._room}: {problem.strerror or problem}.") from problem
+            raise not_kept("The file", self._room, problem) from problem
         try:
             yield folder / f"file.{ending}"
         finally:
@@ -91,13 +97,12 @@ class Archive:
         facts = self._documents.facts(owner, document)
         head = self._documents.state(owner, document)
         try:
-            with target.open("xb") as file:
-                archive = ArchiveWriter(file, self._made_with)
+            with target.open("xb") as file, ArchiveWriter(file, self._made_with) as archive:
                 _add_json(archive, "document.json", {"name": facts.name, "head": facts.head})
                 archive.add("preview.webp", thumbnail(flat(head, self._pixels, owner), PREVIEW))
                 tiles: set[str] = set()
                 runs: set[str] = set()
-                number = 0
+                number = size = 0
                 for node, state in each_node(self._documents, owner, document):
                     if not history and node.id != facts.head:
                         continue
@@ -109,7 +114,12 @@ class Archive:
                         "at": node.at,
                         "state": state.to_dict(),
                     }
-                    _add_json(archive, f"nodes/{number:06d}.json", values)
+                    size += _add_json(archive, f"nodes/{number:06d}.json", values)
+                    if size > NODES_BYTES:
+                        raise StudioError(
+                            f"The history of this document is larger than {human_bytes(NODES_BYTES)}, which is too "
+                            "much for one file. Leave the history out."
+                        )
                     needed = state.colour_tiles() | state.mask_tiles()
                     for pixels_id in sorted(state.pixels() - tiles):
                         png = self._pixels.png(owner, pixels_id)
@@ -129,6 +139,7 @@ class Archive:
         for run_id in wanted:
             run = self._runs.get(owner, run_id)
             found |= {run_id} if run is None else {each.id for each in self._runs.lineage(owner, run)}
+        self._check_facts(owner, found)
         for run_id in sorted(found):
             png = self._pictures.png(owner, run_id)
             if png is not None:
@@ -138,6 +149,15 @@ class Archive:
                     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # given up just now
                         archive.add_file(f"runs/{run_id}{ending}", file, path.stat().st_size)
 
+    def _check_facts(self, owner: str, runs: set[str]) -> None:
+        paths = [self._runs.files(owner, run_id).get(FACTS) for run_id in runs]
+        total = sum(path.stat().st_size for path in paths if path is not None)
+        if total > FACTS_BYTES:
+            raise StudioError(
+                f"What is told of the {len(runs):,} runs in the history of this document is larger than "
+                f"{human_bytes(FACTS_BYTES)}, which is too much for one file. Leave the history out."
+            )
+
     # -- in -----------------------------------------------------------------------------------------------------------
 
     def take_in(self, owner: str, source: Path, name: str | None = None) -> str:
@@ -146,13 +166,14 @@ class Archive:
         Raises UnreadableArchive, with nothing kept, for a file that is not sound in every part, StudioError without
         room.
         """
-        with self._one_at_a_time, ArchiveReader(source) as archive:
+        # two of the same file at once would delete each other's runs
+        with self._turn(owner), ArchiveReader(source) as archive:
             title, head = _title(archive)
-            tiles = _checked_nodes(archive, head)
+            tiles, named = _checked_nodes(archive, head)
             for pixels_id, channels in tiles.items():
                 _check_tile(archive, pixels_id, channels)
             with self.passage("part") as beside:
-                runs = self._unpacked_runs(archive, owner, beside.parent)
+                runs = self._unpacked_runs(archive, owner, named, beside.parent)
                 batch: list[bytes] = []
                 for number, pixels_id in enumerate(tiles, start=1):
                     batch.append(archive.read(f"pixels/{pixels_id}.png"))
@@ -169,27 +190,52 @@ class Archive:
                     self._forget(owner, ids)
                     raise
 
-    def _unpacked_runs(self, archive: ArchiveReader, owner: str, folder: Path) -> list[_Arrival]:
-        """Every run that is not here yet, unpacked and checked."""
-        found: dict[str, dict[str, Path]] = {}
+    def _turn(self, owner: str) -> threading.Lock:
+        """Whoever holds it takes files in for this owner, and nobody else does."""
+        with self._guard:
+            return self._turns.setdefault(owner, threading.Lock())
+
+    def _unpacked_runs(self, archive: ArchiveReader, owner: str, named: set[str], folder: Path) -> list[_Arrival]:
+        """Every run that is not here yet, unpacked and checked: those that are `named`, and those that they come from.
+
+        Raises UnreadableArchive if there are others, which nobody could ever see.
+        """
+        if archive.size("runs", FACTS) > FACTS_BYTES:
+            raise UnreadableArchive(
+                f"What this file tells of its runs is larger than {human_bytes(FACTS_BYTES)}, which is too much."
+            )
+        listed: dict[str, dict[str, str]] = {}
         for kind in ("pictures", "runs"):
             for file_name in archive.names(kind):
                 run_id, _, ending = file_name.partition(".")
-                if self._pictures.png(owner, run_id) is not None or self._runs.get(owner, run_id) is not None:
-                    continue  # the ids are random: it is the same one
-                target = folder / (f"picture-{file_name}" if kind == "pictures" else file_name)
-                try:
-                    archive.unpack(f"{kind}/{file_name}", target)
-                except OSError as problem:
-                    raise StudioError(f"There is no room for this file: {problem.strerror or problem}.") from problem
-                found.setdefault(run_id, {})[PICTURE if kind == "pictures" else f".{ending}"] = target
-        return [_arrival(run_id, files) for run_id, files in found.items()]
+                listed.setdefault(run_id, {})[PICTURE if kind == "pictures" else f".{ending}"] = f"{kind}/{file_name}"
+        arrivals: dict[str, _Arrival] = {}
+        wanted, seen = sorted(named), set(named)
+        while wanted:
+            run_id = wanted.pop()
+            names = listed.pop(run_id, {})
+            here = self._runs.get(owner, run_id)
+            # the ids are random: what has one of them here is the same
+            is_here = here is not None or self._pictures.has(owner, run_id)
+            if is_here:
+                names = {FACTS: names[FACTS]} if here is None and FACTS in names else {}
+            arrival = _arrival(run_id, _unpacked(archive, names, folder))
+            if names and not is_here:
+                arrivals[run_id] = arrival
+            parent = here.parent if here is not None else arrival.parent
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                wanted.append(parent)
+        if listed:
+            raise UnreadableArchive("This file holds runs that have nothing to do with its document.")
+        return [arrivals[run_id] for run_id in sorted(arrivals)]
 
     def _keep_run(self, owner: str, arrival: _Arrival) -> None:
         if arrival.picture is not None:
             self._pictures.adopt(owner, arrival.id, arrival.picture.read_bytes())
-        if arrival.run is not None:
-            self._runs.adopt(owner, arrival.run, arrival.files)
+        run = read_facts(arrival.files[FACTS]) if arrival.files else None
+        if run is not None:
+            self._runs.adopt(owner, run, arrival.files)
 
     def _forget(self, owner: str, runs: list[str]) -> None:
         for run_id in runs:
@@ -199,8 +245,11 @@ class Archive:
             arrived(self._documents, owner, runs)
 
 
-def _add_json(archive: ArchiveWriter, name: str, values: object) -> None:
-    archive.add(name, json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+def _add_json(archive: ArchiveWriter, name: str, values: object) -> int:
+    """Bytes that were added."""
+    data = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    archive.add(name, data)
+    return len(data)
 
 
 def _title(archive: ArchiveReader) -> tuple[str, str]:
@@ -214,22 +263,28 @@ def _title(archive: ArchiveReader) -> tuple[str, str]:
         raise UnreadableArchive(f"document.json in this file cannot be used: {problem}") from problem
 
 
-def _checked_nodes(archive: ArchiveReader, head: str) -> dict[str, int]:
-    """The channels of all tiles that the history needs, by id; 0 for other pixels that it tells of.
+def _checked_nodes(archive: ArchiveReader, head: str) -> tuple[dict[str, int], set[str]]:
+    """The channels of all tiles that the history needs, by id, 0 for other pixels that it tells of; and all its runs.
 
     Raises UnreadableArchive unless it is a sound tree.
     """
     names = archive.names("nodes")
     if not 1 <= len(names) <= NODES_LIMIT:
         raise UnreadableArchive(f"This file has {len(names):,} steps of history. From 1 to {NODES_LIMIT:,} are read.")
+    if (size := archive.size("nodes", ".json")) > NODES_BYTES:
+        raise UnreadableArchive(
+            f"The history in this file is {human_bytes(size)} unpacked. At most {human_bytes(NODES_BYTES)} are read."
+        )
     seen: set[str] = set()
     tiles: dict[str, int] = {}
     told: set[str] = set()
+    runs: set[str] = set()
     for node, state in _nodes(archive):
         if node.id in seen or (node.parent is not None and node.parent not in seen):
             raise UnreadableArchive("The history in this file is no tree.")
         seen.add(node.id)
         told |= state.told_pixels()
+        runs |= state.runs()
         for wanted, channels in ((state.colour_tiles(), 4), (state.mask_tiles(), 1)):
             if any(tiles.setdefault(pixels_id, channels) != channels for pixels_id in sorted(wanted)):
                 raise UnreadableArchive("A tile in this file stands both in a layer and in a mask.")
@@ -238,7 +293,7 @@ def _checked_nodes(archive: ArchiveReader, head: str) -> dict[str, int]:
     here = {name.removesuffix(".png") for name in archive.names("pixels")}
     if not tiles.keys() <= here <= tiles.keys() | told:
         raise UnreadableArchive("The pixels in this file are not those of its document.")
-    return tiles | dict.fromkeys(here - tiles.keys(), 0)
+    return tiles | dict.fromkeys(here - tiles.keys(), 0), runs
 
 
 def _nodes(archive: ArchiveReader) -> Iterator[tuple[Node, State]]:
@@ -259,6 +314,18 @@ def _nodes(archive: ArchiveReader) -> Iterator[tuple[Node, State]]:
             raise UnreadableArchive(f"nodes/{name} in this file cannot be used: {problem}") from problem
 
 
+def _unpacked(archive: ArchiveReader, names: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    """The files of one run, out of the archive, by how their names end."""
+    found = {}
+    for ending, name in names.items():
+        found[ending] = folder / name.replace("/", "-") if ending == PICTURE else folder / name.partition("/")[2]
+        try:
+            archive.unpack(name, found[ending])
+        except OSError as problem:
+            raise not_kept("A run in this file", folder, problem) from problem
+    return found
+
+
 def _check_tile(archive: ArchiveReader, pixels_id: str, channels: int) -> None:
     png = archive.read(f"pixels/{pixels_id}.png")
     try:
@@ -272,11 +339,11 @@ def _check_tile(archive: ArchiveReader, pixels_id: str, channels: int) -> None:
 
 @dataclass(frozen=True)
 class _Arrival:
-    """The unpacked files of a picture, and of its run, that were found to be sound."""
+    """The unpacked files of a picture, and of its run, that were found to be sound. What they tell stays in them."""
 
     id: str
+    parent: str | None
     picture: Path | None
-    run: KeptRun | None
     files: Mapping[str, Path]  # of the run, by how their names end
 
 
@@ -302,4 +369,4 @@ def _arrival(run_id: str, files: dict[str, Path]) -> _Arrival:
         raise
     except StudioError as problem:
         raise UnreadableArchive(f"The run {run_id} in this file cannot be used: {problem}") from problem
-    return _Arrival(run_id, picture, run, files)
+    return _Arrival(run_id, run.parent if run is not None else None, picture, files)

@@ -14,6 +14,7 @@ bounded before it is read, every size before it is unpacked. Nothing here knows 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -59,13 +60,20 @@ class UnreadableArchive(StudioError):
 
 
 class ArchiveWriter:
-    """Writes one file after another; `close` adds the manifest."""
+    """Writes one file after another; `close` adds the manifest. To be used by `with`, which lets go of the file."""
 
     def __init__(self, file: IO[bytes], made_with: str) -> None:
         self._made_with = made_with
         self._zip = zipfile.ZipFile(file, "w", allowZip64=False)
         self._digests: dict[str, str] = {}
         self._size = 0
+
+    def __enter__(self) -> ArchiveWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # what failed before is on its way already
+            self._zip.close()
 
     def add(self, name: str, data: bytes) -> None:
         """Adds a small file. Raises StudioError if the whole becomes too large."""
@@ -136,6 +144,10 @@ class ArchiveReader:
 
     def has(self, name: str) -> bool:
         return name in self._infos
+
+    def size(self, folder: str, ending: str) -> int:
+        """Bytes, unpacked, of all files in a folder whose names end so."""
+        return sum(i.file_size for n, i in self._infos.items() if n.startswith(f"{folder}/") and n.endswith(ending))
 
     def read(self, name: str) -> bytes:
         """A whole file. Raises UnreadableArchive if there is none of this name."""

@@ -7,6 +7,7 @@ committed. One writer at a time, readers beside it. This module knows tables, no
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from studio.errors import StudioError
 
 FILE = "studio.sqlite3"
 VERSION = 1
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE documents (
@@ -99,11 +102,13 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._closed = False
+        self._began = False  # only who starts the studio is told where the file lies
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._writer = self._connected()
             with self._said():
                 self._prepare()
+            self._began = True
         except OSError as problem:
             raise self._words(problem.strerror or str(problem)) from problem
 
@@ -199,4 +204,9 @@ class Database:
         hint = "Make room there, or start with --data and another folder."
         if "malformed" in reason or "not a database" in reason:
             hint = "Move this file away to start with an empty list of documents; pictures are files of their own."
+        if self._began:
+            log.warning("%s cannot be used: %s", self.path, reason)
+            if "Move" in hint:
+                hint = "Whoever runs the studio finds in its log where they lie."
+            return StudioError(f"The studio's documents cannot be used: {reason}. {hint}")
         return StudioError(f"The documents in {self.path} cannot be used: {reason}. {hint}")

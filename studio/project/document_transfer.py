@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
 
 from studio.errors import StudioError
+from studio.project.disk import not_kept
 from studio.project.document_rows import (
     DocumentFacts,
     check_pixels,
@@ -50,32 +54,81 @@ def take_in(
     `runs`, announced before, have arrived with it. Nothing is kept if `nodes` raises. Raises InvalidRequest if pixels
     are not there, StudioError without room.
     """
-    document, made = secrets.token_hex(16), now()
+    folder = documents.database.path.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder) as spool:  # all is checked and packed before anybody has to wait
+            packed = [_packed(documents, owner, spool, *each) for each in _with_news(nodes)]
+            return _insert(documents, owner, name.strip() or UNTITLED, head, packed, spool, runs)
+    except OSError as problem:
+        raise not_kept("The document", folder, problem) from problem
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A node as it will stand in the database; its packed state is `length` bytes of the spool from `start` on."""
+
+    node: Node
+    width: int
+    height: int
+    size: int
+    start: int
+    length: int
+    pixels: frozenset[str]  # that none before it refers to
+    runs: frozenset[str]
+
+
+def _with_news(nodes: Iterable[tuple[Node, State]]) -> Iterator[tuple[Node, State, frozenset[str], frozenset[str]]]:
+    """Every node with the pixels and runs that none before it refers to."""
+    pixels: set[str] = set()
+    runs: set[str] = set()
+    for node, state in nodes:
+        yield node, state, state.pixels() - pixels, state.runs() - runs
+        pixels |= state.pixels()
+        runs |= state.runs()
+
+
+def _packed(
+    documents: DocumentStore,
+    owner: str,
+    spool: IO[bytes],
+    node: Node,
+    state: State,
+    pixels: frozenset[str],
+    runs: frozenset[str],
+) -> _Packed:
+    check_pixels(documents.pixels, owner, state, state.pixels() - pixels)
+    data = packed_state(state)
+    start = spool.tell()
+    spool.write(data)
+    size = len(data) + documents.pixels.size(owner, pixels)
+    return _Packed(node, state.width, state.height, size, start, len(data), pixels, runs)
+
+
+def _insert(
+    documents: DocumentStore,
+    owner: str,
+    name: str,
+    head: str,
+    nodes: Sequence[_Packed],
+    spool: IO[bytes],
+    runs: Sequence[str],
+) -> str:
+    shown = next((each for each in nodes if each.node.id == head), None)
+    if shown is None:
+        raise StudioError("The head of this document is not in its history.")
+    document, made, total = secrets.token_hex(16), now(), sum(each.size for each in nodes)
     with documents.database.write() as rows:
-        documents.check_count(rows, owner)
+        documents.check_room(rows, owner, total, 1)
         insert_document(
-            rows, owner, DocumentFacts(document, name.strip() or UNTITLED, 1, 1, head, made, made, made, None, 0)
+            rows,
+            owner,
+            DocumentFacts(document, name, shown.width, shown.height, head, made, made, made, None, total),
         )
-        known: frozenset[str] = frozenset()
-        total = 0
-        for number, (node, state) in enumerate(nodes, start=1):
-            check_pixels(documents.pixels, owner, state, known)
-            new = state.pixels() - known
-            packed = packed_state(state)
-            size = len(packed) + documents.pixels.size(owner, new)
-            insert_node(rows, document, node, number, size, packed)
-            refer(rows, document, "pixels", new)
-            refer(rows, document, "run", state.runs())
-            if node.id == head:
-                rows.execute(
-                    "UPDATE documents SET width = ?, height = ? WHERE id = ?", (state.width, state.height, document)
-                )
-            known |= new
-            total += size
-        there = rows.execute("SELECT 1 FROM nodes WHERE document = ? AND id = ?", (document, head)).fetchone()
-        if there is None:
-            raise StudioError("The head of this document is not in its history.")
-        rows.execute("UPDATE documents SET bytes = ? WHERE id = ?", (total, document))
+        for number, each in enumerate(nodes, start=1):
+            spool.seek(each.start)
+            insert_node(rows, document, each.node, number, each.size, spool.read(each.length))
+            refer(rows, document, "pixels", each.pixels)
+            refer(rows, document, "run", each.runs)
         documents.keep_to_budget(rows, document, head)
         rows.executemany("DELETE FROM arriving WHERE owner = ? AND id = ?", [(owner, run) for run in runs])
     return document

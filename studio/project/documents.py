@@ -8,13 +8,15 @@ then its beginning; never the head, and nothing that a person can still undo or 
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sqlite3
 from dataclasses import dataclass
 from typing import NoReturn
 
-from studio.errors import InvalidRequest, NotFound, StudioError, shown_value
+from studio.errors import InvalidRequest, NotFound, StudioError, human_bytes, shown_value
 from studio.project.database import Database
+from studio.project.disk import check_free
 from studio.project.document_rows import (
     DOCUMENT_ID,
     DocumentFacts,
@@ -34,10 +36,13 @@ from studio.project.history import Node, superfluous
 from studio.project.pixels_store import PixelStore
 
 HISTORY_BUDGET = 2 * 1024**3  # bytes per document: states, and pixels that came with them
+OWNER_BUDGET = 64 * 1024**3  # bytes of all documents of one person, the bin included
 NODES_LIMIT = 4000  # of one document
 DOCUMENTS_LIMIT = 10_000  # of one person, the bin included
 BIN_DAYS = 30  # after which what is in the bin is deleted
 UNTITLED = "Untitled"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,14 @@ class DocumentStore:
         budget: int = HISTORY_BUDGET,
         nodes_limit: int = NODES_LIMIT,
         documents_limit: int = DOCUMENTS_LIMIT,
+        owner_budget: int = OWNER_BUDGET,
     ) -> None:
         self.database = database
         self.pixels = pixels
         self._budget = budget
         self._nodes_limit = nodes_limit
         self._documents_limit = documents_limit
+        self._owner_budget = owner_budget
 
     # -- making and changing ------------------------------------------------------------------------------------------
 
@@ -94,7 +101,7 @@ class DocumentStore:
                 if found["owner"] != owner or unpacked_state(first["state"]) != state:
                     raise InvalidRequest("There is another document with this id already.", "id")
                 return document, str(first["id"])
-            self.check_count(rows, owner)
+            self.check_room(rows, owner, size, 1)
             insert_document(
                 rows,
                 owner,
@@ -128,6 +135,7 @@ class DocumentStore:
             found = rows.execute("SELECT 1 FROM nodes WHERE document = ? AND id = ?", (document, parent)).fetchone()
             if found is None:
                 _no_parent(parent)
+            self.check_room(rows, owner, size)
             made = now()
             (number,) = rows.execute("SELECT max(number) + 1 FROM nodes WHERE document = ?", (document,)).fetchone()
             insert_node(rows, document, Node(node_id, parent, label, made), number, size, packed)
@@ -164,11 +172,11 @@ class DocumentStore:
             )
 
     def duplicate(self, owner: str, document: str) -> str:
-        """A second document with the same history; returns its id. Raises NotFound."""
+        """A second document with the same history; returns its id. Raises NotFound, StudioError without room."""
         copy, made = secrets.token_hex(16), now()
         with self.database.write() as rows:
             found = my_row(rows, owner, document)
-            self.check_count(rows, owner)
+            self.check_room(rows, owner, int(found["bytes"]), 1)
             name = f"{found['name'][:190]} copy"
             rows.execute(
                 "INSERT INTO documents SELECT ?, owner, ?, ?, width, height, head, ?, ?, ?, NULL, bytes, stale "
@@ -286,17 +294,41 @@ class DocumentStore:
         with self.database.read() as rows:
             stale = [row[0] for row in rows.execute("SELECT id FROM documents WHERE stale")]
         for document in stale:
-            with self.database.write() as rows:
-                states = [
-                    unpacked_state(row[0])
-                    for row in rows.execute("SELECT state FROM nodes WHERE document = ?", (document,))
-                ]
-                rows.execute("DELETE FROM refs WHERE document = ?", (document,))
-                refer(rows, document, "pixels", frozenset[str]().union(*(state.pixels() for state in states)))
-                refer(rows, document, "run", frozenset[str]().union(*(state.runs() for state in states)))
-                rows.execute("UPDATE documents SET stale = 0 WHERE id = ?", (document,))
+            try:
+                self._freshen(document)
+            except InvalidRequest as problem:  # damaged: what it may refer to stays
+                log.warning("The history of document %s cannot be read: %s", document, problem)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _freshen(self, document: str) -> None:
+        """State after state, while others may write. A history that changes meanwhile waits for the next time."""
+        with self.database.read() as rows:
+            before = _shape(rows, document)
+            found = rows.execute("SELECT id FROM nodes WHERE document = ? ORDER BY number", (document,))
+            nodes = [str(row[0]) for row in found]
+        needed: dict[str, set[str]] = {"pixels": set(), "run": set()}
+        for node_id in nodes:
+            with self.database.read() as rows:
+                row = rows.execute(
+                    "SELECT state FROM nodes WHERE document = ? AND id = ?", (document, node_id)
+                ).fetchone()
+            if row is None:
+                return
+            state = unpacked_state(row[0])
+            needed["pixels"] |= state.pixels()
+            needed["run"] |= state.runs()
+        with self.database.write() as rows:
+            if _shape(rows, document) != before:
+                return
+            for kind, ids in needed.items():
+                told = rows.execute("SELECT id FROM refs WHERE document = ? AND kind = ?", (document, kind))
+                gone = {str(row[0]) for row in told} - ids
+                rows.executemany(
+                    "DELETE FROM refs WHERE document = ? AND kind = ? AND id = ?",
+                    [(document, kind, each) for each in sorted(gone)],
+                )
+            rows.execute("UPDATE documents SET stale = 0 WHERE id = ?", (document,))
 
     def _state(self, owner: str, document: str, node_id: str | None, field: str = "parent") -> State:
         with self.database.read() as rows:
@@ -311,11 +343,19 @@ class DocumentStore:
             raise NotFound("There is no such step in the history of this document.")
         return unpacked_state(found[0])
 
-    def check_count(self, rows: sqlite3.Connection, owner: str) -> None:
-        """Raises StudioError if there is no place for one more document."""
-        (count,) = rows.execute("SELECT count(*) FROM documents WHERE owner = ?", (owner,)).fetchone()
-        if count >= self._documents_limit:
+    def check_room(self, rows: sqlite3.Connection, owner: str, more: int, documents: int = 0) -> None:
+        """Raises StudioError if there is no place for `more` bytes of history in so many new documents."""
+        count, used = rows.execute(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM documents WHERE owner = ?", (owner,)
+        ).fetchone()
+        if count + documents > self._documents_limit:
             raise StudioError(f"You have {count:,} documents, which is the limit. Delete some for good in the bin.")
+        if used + more > self._owner_budget:
+            raise StudioError(
+                f"The histories of your documents use {human_bytes(used)}, and {human_bytes(self._owner_budget)} are "
+                "the limit. Delete documents that you no longer need, and empty the bin."
+            )
+        check_free(self.database.path.parent, more)
 
     def keep_to_budget(self, rows: sqlite3.Connection, document: str, head: str) -> None:
         """Lets go of old history inside of a transaction."""
@@ -338,6 +378,11 @@ class DocumentStore:
                 (document, document),
             )
             rows.execute("UPDATE documents SET bytes = bytes - ?, stale = 1 WHERE id = ?", (freed, document))
+
+
+def _shape(rows: sqlite3.Connection, document: str) -> tuple[object, ...]:
+    """Changes whenever nodes come, which have higher numbers then, or go."""
+    return tuple(rows.execute("SELECT max(number), count(*) FROM nodes WHERE document = ?", (document,)).fetchone())
 
 
 def _no_parent(parent: str) -> NoReturn:

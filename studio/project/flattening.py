@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
 
 from studio.errors import StudioError, UnreadablePicture
 from studio.imaging import compositing
-from studio.imaging.geometry import Extent
+from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.plain_png import MAX_SIDE, Pixels, write_plain
 from studio.project.document_values import TILE, Layer, State, Tiles
 from studio.project.pixels_store import PixelStore
 
 SPREAD = 2 * MAX_SIDE**2  # pixels between the outermost tiles of a layer that is written whole
-LAYERS_LIMIT = 3 * 1024**3  # bytes of all layers unpacked
+LAYERS_LIMIT = 1024**3  # bytes of all layers unpacked
+TILES_HELD = 64  # that are unpacked at once: one tile may stand in very many places
+
+_LAYERED = threading.Lock()
+_Reader = Callable[[str], Pixels]
+_Gone = Callable[[], bool]
 
 
-def flat(state: State, pixels: PixelStore, owner: str) -> Pixels:
-    """uint8 (H, W, 4): all visible layers. Raises StudioError if pixels were lost from the disk."""
-    pieces = (piece for layer in state.layers if layer.visible for piece in _pieces(layer, state, pixels, owner))
+class NobodyWaits(StudioError):
+    """Whoever asked for a picture has gone before it was done."""
+
+
+def flat(state: State, pixels: PixelStore, owner: str, gone: _Gone | None = None) -> Pixels:
+    """uint8 (H, W, 4): all visible layers.
+
+    Raises StudioError if pixels were lost from the disk, and NobodyWaits as soon as `gone` says so, which is asked
+    before every tile.
+    """
+    read = _reader(pixels, owner, gone)
+    pieces = (piece for layer in state.layers if layer.visible for piece in _pieces(layer, state, read))
     return compositing.flatten(pieces, Extent(state.width, state.height))
 
 
-def layers_of(state: State, pixels: PixelStore, owner: str) -> list[compositing.Layer]:
+@contextlib.contextmanager
+def layers_turn() -> Iterator[None]:
+    """Layers are unpacked and written for one person at a time: they take much memory. Others wait."""
+    with _LAYERED:
+        yield
+
+
+def layers_of(state: State, pixels: PixelStore, owner: str, gone: _Gone | None = None) -> list[compositing.Layer]:
     """Every layer as one piece, from the bottom to the top, just large enough for its tiles. Raises as `flat` does.
 
-    What lies outside of the document is there, too, unless it is far away. Raises StudioError for very many layers.
+    What lies outside of the document is there, too, unless it is far away. Raises StudioError, before anything is
+    unpacked, for very many layers. To be called, and its result used, inside `layers_turn()`.
     """
-    pieces, total = [], 0
-    for layer in state.layers:
-        pieces.append(_whole(layer, state, pixels, owner))
-        total += pieces[-1].pixels.nbytes
-        if total > LAYERS_LIMIT:
-            raise StudioError(
-                f"The layers of this document are more than {LAYERS_LIMIT >> 30} GB unpacked: too much for one file. "
-                "Merge some of them first."
-            )
-    return pieces
+    places = [_place(layer, state) for layer in state.layers]
+    if sum(4 * place.width * place.height for place in places) > LAYERS_LIMIT:
+        raise StudioError(
+            f"The layers of this document are more than {LAYERS_LIMIT >> 30} GB unpacked: too much for one file. "
+            "Merge some of them first."
+        )
+    read = _reader(pixels, owner, gone)
+    return [_whole(layer, place, read) for layer, place in zip(state.layers, places, strict=True)]
 
 
 def mask_pixels(tiles: Tiles, state: State, pixels: PixelStore, owner: str) -> Pixels:
     """uint8 (H, W): a mask over the whole document. Raises as `flat` does."""
-    whole = np.zeros((state.height, state.width), np.uint8)
+    whole, read = np.zeros((state.height, state.width), np.uint8), _reader(pixels, owner, None)
     for (column, row), pixels_id in tiles.items():
-        _copy(whole, _tile(pixels, owner, pixels_id), column * TILE, row * TILE)
+        if _meets(column * TILE, row * TILE, state.width, state.height):
+            _copy(whole, read(pixels_id), column * TILE, row * TILE)
     return whole
 
 
@@ -89,7 +113,8 @@ def thumbnail(picture: Pixels, longest: int) -> bytes:
     return file.getvalue()
 
 
-def _whole(layer: Layer, state: State, pixels: PixelStore, owner: str) -> compositing.Layer:
+def _place(layer: Layer, state: State) -> Bounds:
+    """Where a layer stands that is written whole."""
     columns, rows = [column for column, _ in layer.tiles] or [0], [row for _, row in layer.tiles] or [0]
     left, top = layer.x + min(columns) * TILE, layer.y + min(rows) * TILE
     right, bottom = layer.x + max(columns) * TILE + TILE, layer.y + max(rows) * TILE + TILE
@@ -97,31 +122,46 @@ def _whole(layer: Layer, state: State, pixels: PixelStore, owner: str) -> compos
         right, bottom = left + 1, top + 1
     if (right - left) * (bottom - top) > SPREAD:  # scattered tiles: what is seen of them has to do
         left, top, right, bottom = 0, 0, state.width, state.height
-    whole = np.zeros((bottom - top, right - left, 4), np.uint8)
+    return Bounds(left, top, right - left, bottom - top)
+
+
+def _whole(layer: Layer, place: Bounds, read: _Reader) -> compositing.Layer:
+    whole = np.zeros((place.height, place.width, 4), np.uint8)
     for (column, row), pixels_id in layer.tiles.items():
-        x, y = layer.x + column * TILE - left, layer.y + row * TILE - top
-        if _meets(x, y, right - left, bottom - top):
-            _copy(whole, _tile(pixels, owner, pixels_id), x, y)
-    return compositing.Layer(whole, left, top, layer.opacity, layer.visible, layer.name)
+        x, y = layer.x + column * TILE - place.x, layer.y + row * TILE - place.y
+        if _meets(x, y, place.width, place.height):
+            _copy(whole, read(pixels_id), x, y)
+    return compositing.Layer(whole, place.x, place.y, layer.opacity, layer.visible, layer.name)
 
 
-def _pieces(layer: Layer, state: State, pixels: PixelStore, owner: str) -> Iterator[compositing.Layer]:
+def _pieces(layer: Layer, state: State, read: _Reader) -> Iterator[compositing.Layer]:
     """The tiles of a layer, each as one piece: they never lie over each other. Those outside are left out."""
     for (column, row), pixels_id in layer.tiles.items():
         x, y = layer.x + column * TILE, layer.y + row * TILE
         if _meets(x, y, state.width, state.height):
-            yield compositing.Layer(_tile(pixels, owner, pixels_id), x, y, layer.opacity)
+            yield compositing.Layer(read(pixels_id), x, y, layer.opacity)
 
 
 def _meets(x: int, y: int, width: int, height: int) -> bool:
     return -TILE < x < width and -TILE < y < height
 
 
-def _tile(pixels: PixelStore, owner: str, pixels_id: str) -> Pixels:
-    found = pixels.pixels(owner, pixels_id)
-    if found is None:
-        raise StudioError(f"The pixels {pixels_id} of this document are missing on the disk.")
-    return found
+def _reader(pixels: PixelStore, owner: str, gone: _Gone | None) -> _Reader:
+    """Gives tiles by their ids, and holds the last of them."""
+
+    @functools.lru_cache(TILES_HELD)
+    def unpacked(pixels_id: str) -> Pixels:
+        found = pixels.pixels(owner, pixels_id)
+        if found is None:
+            raise StudioError(f"The pixels {pixels_id} of this document are missing on the disk.")
+        return found
+
+    def read(pixels_id: str) -> Pixels:
+        if gone is not None and gone():
+            raise NobodyWaits("Nobody waits for this picture any more.")
+        return unpacked(pixels_id)
+
+    return read
 
 
 def _copy(target: Pixels, source: Pixels, x: int, y: int) -> None:

@@ -17,6 +17,7 @@ from studio.project.kept_fill import KeptFill
 from studio.requests import TextToImage
 
 FACTS_LIMIT = 8 * 1024**2  # bytes of JSON about one run
+LEVELS_LIMIT = 10  # of wavelets: latents of 1024 a side have no more
 STEP_LIMIT = 20_000  # as in a recording's file
 FORMAT = 1
 
@@ -168,6 +169,7 @@ def _check(run: KeptRun) -> None:
         sound.append(all(sound) and 1 <= strip.tile_width <= 4096 and 1 <= strip.tile_height <= 4096)
     if measured is not None:
         sound.append(isinstance(measured.wavelet, str) and measured.look in ("fast", "full"))
+        sound.append(_are_whole(measured.levels) and measured.levels <= LEVELS_LIMIT)
         for found in (measured.picture, measured.latent):
             for rows in (found.energy, found.change) if found is not None else ():
                 sound.append(len(rows) == count and {len(row) for row in rows} == {measured.levels + 1})

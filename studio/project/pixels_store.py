@@ -18,13 +18,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.errors import StudioError, UnreadablePicture, human_bytes
 from studio.imaging.plain_png import HEADER, Pixels, PlainExtent, extent_at, plain_extent, read_plain
+from studio.project.disk import check_free, not_kept, taken
 from studio.whole_file import flush_folder
 
-PIXELS_BUDGET = 32 * 1024**3  # bytes of PNG per owner
+PIXELS_BUDGET = 32 * 1024**3  # bytes on disk per owner
+PIXELS_COUNT = 1_000_000  # files per owner: a disk has only so many names
 BUNDLE_LIMIT = 512  # PNGs that are taken in one go
 REST = 48 * 3600.0  # seconds for which pixels that no document refers to are kept: a fill may wait to be chosen
 LEAST_REST = 3600.0  # the same where there is no room left
@@ -35,14 +39,29 @@ _SHARD = re.compile(r"[0-9a-f]{2}")
 _FLUSHING = 8  # files that are brought to the disk at once, which then writes its journal once for all of them
 
 
+@dataclass(frozen=True)
+class _Held:
+    """So many files, and the bytes of disk that they take."""
+
+    bytes: int = 0
+    count: int = 0
+
+    def __add__(self, other: _Held) -> _Held:
+        return _Held(self.bytes + other.bytes, self.count + other.count)
+
+    def __sub__(self, other: _Held) -> _Held:
+        return _Held(self.bytes - other.bytes, self.count - other.count)
+
+
 class PixelStore:
     """The pixels of everybody's documents, below one folder. Safe to call from several threads."""
 
-    def __init__(self, folder: Path, budget: int = PIXELS_BUDGET) -> None:
+    def __init__(self, folder: Path, budget: int = PIXELS_BUDGET, count_limit: int = PIXELS_COUNT) -> None:
         self._folder = folder / "pixels"
         self._budget = budget
+        self._count_limit = count_limit
         self._lock = threading.RLock()
-        self._bytes: dict[Path, int] = {}  # per owner's folder, once counted
+        self._held: dict[Path, _Held] = {}  # per owner's folder, once counted, with what is being written
 
     def prepare(self) -> None:
         """Makes the folder and sweeps half-written files. Raises StudioError if nothing could be kept there."""
@@ -81,6 +100,14 @@ class PixelStore:
         except OSError:
             return None
 
+    def opened(self, owner: str, pixels_id: str) -> BinaryIO | None:
+        """The file of these pixels, open for reading, or None. It can be read to its end even if it is deleted."""
+        path = self._path(owner, pixels_id)
+        try:
+            return path.open("rb") if PIXELS_ID.fullmatch(pixels_id) and _is_file(path) else None
+        except OSError:
+            return None
+
     def pixels(self, owner: str, pixels_id: str) -> Pixels | None:
         """uint8 (H, W), (H, W, 3) or (H, W, 4), or None. Raises UnreadablePicture if the file was damaged since."""
         png = self.png(owner, pixels_id)
@@ -110,12 +137,9 @@ class PixelStore:
         return total
 
     def used(self, owner: str) -> int:
-        """Bytes on disk of all pixels of this owner."""
+        """Bytes that all pixels of this owner take on the disk."""
         with self._lock:
-            home = self._home(owner)
-            if home not in self._bytes:
-                self._bytes[home] = sum(_size(path) for path in _files(home))
-            return self._bytes[home]
+            return self._counted(self._home(owner)).bytes
 
     def sweep(self, owner: str, referred: Iterable[str], rest: float = REST) -> int:
         """Deletes pixels that are not among `referred` and rested for `rest` seconds; returns how many.
@@ -144,8 +168,8 @@ class PixelStore:
                 if found.st_mtime <= cutoff:
                     path.unlink()
                     swept += 1
-                    if home in self._bytes:
-                        self._bytes[home] -= found.st_size
+                    if home in self._held:
+                        self._held[home] -= _Held(taken(found.st_size), 1)
         return swept
 
     def _add(self, owner: str, pngs: Sequence[bytes]) -> list[tuple[str, PlainExtent]]:
@@ -156,8 +180,13 @@ class PixelStore:
                 if self._has(owner, pixels_id, png):
                     del new[pixels_id]
         if new:
-            self._check_room(owner, sum(map(len, new.values())))
-            self._write(owner, new)
+            more = _Held(sum(taken(len(png)) for png in new.values()), len(new))
+            self._reserve(owner, more)
+            try:
+                self._write(owner, new)
+            finally:
+                with self._lock:
+                    self._held[self._home(owner)] -= more
         return found
 
     def _has(self, owner: str, pixels_id: str, png: bytes) -> bool:
@@ -171,13 +200,25 @@ class PixelStore:
             return False
         return True
 
-    def _check_room(self, owner: str, more: int) -> None:
-        used = self.used(owner)
-        if used + more > self._budget:
-            raise StudioError(
-                f"Your documents use {human_bytes(used)}, and {human_bytes(self._budget)} are the limit. Delete "
-                "documents that you no longer need, and empty the bin."
-            )
+    def _counted(self, home: Path) -> _Held:
+        if home not in self._held:
+            sizes = [taken(_size(path)) for path in _files(home)]
+            self._held[home] = _Held(sum(sizes), len(sizes))
+        return self._held[home]
+
+    def _reserve(self, owner: str, more: _Held) -> None:
+        """Counts files that are about to be written, so that many at once do not find the same room."""
+        with self._lock:
+            home = self._home(owner)
+            used, wanted = self._counted(home), self._counted(home) + more
+            if wanted.bytes > self._budget or wanted.count > self._count_limit:
+                raise StudioError(
+                    f"Your documents use {human_bytes(used.bytes)} in {used.count:,} pieces, and "
+                    f"{human_bytes(self._budget)} in {self._count_limit:,} pieces are the limit. Delete documents "
+                    "that you no longer need, and empty the bin."
+                )
+            check_free(self._folder, more.bytes)
+            self._held[home] = wanted
 
     def _write(self, owner: str, new: dict[str, bytes]) -> None:
         home = self._home(owner)
@@ -195,20 +236,15 @@ class PixelStore:
                 with ThreadPoolExecutor(_FLUSHING, "studio-pixels") as pool:
                     list(pool.map(_flushed, partials.values(), new.values()))
             with self._lock:
-                known = self.used(owner)
                 for pixels_id, partial in partials.items():
                     target = self._path(owner, pixels_id)
-                    before = _size(target)
+                    before = _Held(taken(_size(target)), 1) if _is_file(target) else _Held()
                     partial.replace(target)
-                    known += len(new[pixels_id]) - before
-                self._bytes[home] = known
+                    self._held[home] += _Held(taken(len(new[pixels_id])), 1) - before
             for folder in (*shards, *((home, self._folder) if fresh else ())):
                 flush_folder(folder)
         except OSError as problem:
-            raise StudioError(
-                f"Pixels could not be kept in {home}: {problem.strerror or problem}. Make room there, or start with "
-                "--data and another folder."
-            ) from problem
+            raise not_kept("Pixels", home, problem) from problem
         finally:
             for partial in partials.values():
                 with contextlib.suppress(OSError):

@@ -16,11 +16,14 @@ import os
 import re
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from studio.errors import StudioError
+from studio.errors import StudioError, human_bytes
+from studio.project.disk import check_free, not_kept, taken
 from studio.project.kept_fill import MASK, SOURCE, read_files
 from studio.project.kept_run import (
     RUN_ID,
@@ -43,11 +46,26 @@ if TYPE_CHECKING:
 __all__ = ["BandNumbers", "KeptRun", "KeptStep", "LatentsGone", "Measured", "RunStore", "Strip"]
 
 RUN_BUDGET = 4 * 1024**3  # bytes of latents per owner
+REST_BUDGET = 16 * 1024**3  # bytes on disk of everything else per owner
+READ_LIMIT = 32 * 1024**2  # bytes of facts that are held in memory, of everybody
 STRIP_LIMIT = 64 * 1024**2  # bytes of the small previews of one run
 
 _HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
 FACTS, _STRIP, LATENTS = ".json", ".strip.png", ".safetensors"
 SUFFIXES = (LATENTS, _STRIP, SOURCE, MASK, FACTS)  # of the files of a run, in the order of writing
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What is always known of a run: where it stands among the others."""
+
+    family: str
+    parent: str | None
+    branch_at: int | None
+
+    @classmethod
+    def of(cls, run: KeptRun) -> _Line:
+        return cls(run.family, run.parent, run.branch_at)
 
 
 class LatentsGone(StudioError):
@@ -57,11 +75,19 @@ class LatentsGone(StudioError):
 class RunStore:
     """The runs of everybody who uses this studio, below one folder. Safe to call from several threads."""
 
-    def __init__(self, folder: Path, budget: int = RUN_BUDGET) -> None:
+    def __init__(
+        self, folder: Path, budget: int = RUN_BUDGET, rest_budget: int = REST_BUDGET, read_limit: int = READ_LIMIT
+    ) -> None:
+        """`budget` is of latents, `rest_budget` of everything else: bytes on disk per owner."""
         self._folder = folder / "runs"
         self._budget = budget
+        self._rest_budget = rest_budget
+        self._read_limit = read_limit
         self._lock = threading.RLock()
-        self._known: dict[str, dict[str, KeptRun]] = {}
+        self._known: dict[str, dict[str, _Line]] = {}
+        self._read: OrderedDict[tuple[str, str], tuple[KeptRun, int]] = OrderedDict()  # with bytes; the latest last
+        self._read_bytes = 0
+        self._rest: dict[str, int] = {}  # bytes on disk beside latents, by owner, once counted
 
     def prepare(self) -> None:
         """Makes the folder and sweeps what a killed process left half written. Raises StudioError without room."""
@@ -95,6 +121,8 @@ class RunStore:
             raise ValueError(f"{run.id!r} is not the id of a picture.")
         facts = to_json(run)
         home = self._home(owner)
+        sizes = [len(data) for data in (facts, strip or b"", *(beside or {}).values())]
+        self._reserve(owner, sum(map(taken, sizes)))
         try:
             home.mkdir(parents=True, exist_ok=True)
             if recording is not None:
@@ -108,29 +136,28 @@ class RunStore:
             for suffix in SUFFIXES:
                 with contextlib.suppress(OSError):
                     (home / f"{run.id}{suffix}").unlink(missing_ok=True)
-            raise StudioError(
-                f"The steps of this picture could not be kept in {home}: {problem.strerror or problem}. Make room "
-                "there, or start with --data and another folder."
-            ) from problem
+            self._rest.pop(owner, None)  # counted again
+            raise not_kept("The steps of this picture", home, problem) from problem
         with self._lock:
-            self._runs(owner)[run.id] = run
+            self._runs(owner)[run.id] = _Line.of(run)
+            self._remember(owner, run, len(facts))
         self._keep_to_budget(owner, run.id)
 
     def get(self, owner: str, run_id: str) -> KeptRun | None:
         """This owner's run, or None."""
         with self._lock:
-            return self._runs(owner).get(run_id)
+            return self._loaded(owner, run_id) if run_id in self._runs(owner) else None
 
     def newest(self, owner: str, limit: int = 60) -> list[KeptRun]:
         """The owner's newest runs, newest first."""
         with self._lock:
-            runs = self._runs(owner)
-            return [runs[run_id] for run_id in sorted(runs, reverse=True)[:limit]]
+            return self._all_loaded(owner, sorted(self._runs(owner), reverse=True)[:limit])
 
     def family(self, owner: str, run: KeptRun) -> list[KeptRun]:
         """Every run that `run` shares its root with, the root first, then in the order of making."""
         with self._lock:
-            return sorted((r for r in self._runs(owner).values() if r.family == run.family), key=lambda r: r.id)
+            runs = self._runs(owner)
+            return self._all_loaded(owner, sorted(i for i, line in runs.items() if line.family == run.family))
 
     def lineage(self, owner: str, run: KeptRun) -> list[KeptRun]:
         """The run and those whose steps it shares, itself first. Ends early where one is not there any more."""
@@ -145,7 +172,7 @@ class RunStore:
 
     def strip(self, owner: str, run_id: str) -> bytes | None:
         """The PNG of the small previews, or None."""
-        if self.get(owner, run_id) is None:
+        if not self._is_here(owner, run_id):
             return None
         path = self._home(owner) / f"{run_id}{_STRIP}"
         try:
@@ -159,7 +186,7 @@ class RunStore:
         Raises LatentsGone if they were given up, UnreadablePicture if they are damaged.
         """
         files = [self._home(owner) / f"{run_id}{suffix}" for suffix in (SOURCE, MASK)]
-        if self.get(owner, run_id) is not None and all(is_plain_file(path, STRIP_LIMIT) for path in files):
+        if self._is_here(owner, run_id) and all(is_plain_file(path, STRIP_LIMIT) for path in files):
             with contextlib.suppress(OSError):  # a newer run may have taken their room just now
                 found = read_files(*(path.read_bytes() for path in files))
                 if found is not None:
@@ -168,7 +195,7 @@ class RunStore:
 
     def latents(self, owner: str, run_id: str) -> Path | None:
         """The run's own recording as a file, or None once it was given up."""
-        if self.get(owner, run_id) is None:
+        if not self._is_here(owner, run_id):
             return None
         path = self._home(owner) / f"{run_id}{LATENTS}"
         return path if is_plain_file(path) else None
@@ -187,27 +214,38 @@ class RunStore:
             runs = dict(self._runs(owner))
         held = {path.name.partition(".")[0] for path in _ours(self._home(owner), LATENTS)}
         known: dict[str, bool] = {}
-        for run in runs.values():
+        for run_id in runs:
             walked: list[str] = []
-            here: KeptRun | None = run
+            here, line = run_id, runs.get(run_id)
             whole = True
-            while here is not None and here.id not in known:
-                walked.append(here.id)
-                known[here.id] = False  # until the end of its line is known
-                if here.id not in held:
+            while line is not None and here not in known:
+                walked.append(here)
+                known[here] = False  # until the end of its line is known
+                if here not in held:
                     whole = False
                     break
-                if not here.branch_at:
+                if not line.branch_at:
                     break
-                here = runs.get(here.parent or "")
-                whole = here is not None and known.get(here.id, True)
+                here = line.parent or ""
+                line = runs.get(here)
+                whole = line is not None and known.get(here, True)
             known.update(dict.fromkeys(walked, whole) if walked else {})
         return frozenset(run_id for run_id, whole in known.items() if whole)
 
     def has_latents(self, owner: str, run: KeptRun) -> bool:
         """Whether every step of the run can still be opened, those that it shares included."""
-        line = self.lineage(owner, run)
-        return not line[-1].branch_at and all(self.latents(owner, r.id) is not None for r in line)
+        with self._lock:
+            runs = self._runs(owner)
+            here, line, seen = run.id, _Line.of(run), {run.id}
+            while self.latents(owner, here) is not None:
+                if not line.branch_at:
+                    return True
+                here = line.parent or ""
+                if here not in runs or here in seen:
+                    return False
+                line = runs[here]
+                seen.add(here)
+            return False
 
     def recording(self, owner: str, run_id: str) -> Recording:
         """The run's own recording. Raises LatentsGone if it was given up, StudioError if its file is damaged."""
@@ -226,7 +264,7 @@ class RunStore:
 
     def files(self, owner: str, run_id: str) -> dict[str, Path]:
         """The run's own files, by how their names end; the facts come last."""
-        if self.get(owner, run_id) is None:
+        if not self._is_here(owner, run_id):
             return {}
         paths = {suffix: self._home(owner) / f"{run_id}{suffix}" for suffix in SUFFIXES}
         return {suffix: path for suffix, path in paths.items() if is_plain_file(path)}
@@ -238,6 +276,8 @@ class RunStore:
         """
         home = self._home(owner)
         try:
+            sizes = {suffix: path.stat().st_size for suffix, path in files.items()}
+            self._reserve(owner, sum(taken(size) for suffix, size in sizes.items() if suffix != LATENTS))
             home.mkdir(parents=True, exist_ok=True)
             for suffix in SUFFIXES:  # the facts come last
                 if suffix in files:
@@ -246,9 +286,10 @@ class RunStore:
                     files[suffix].replace(home / f"{run.id}{suffix}")
         except OSError as problem:
             self.discard(owner, run.id)
-            raise StudioError(f"A run could not be kept in {home}: {problem.strerror or problem}.") from problem
+            raise not_kept("A run", home, problem) from problem
         with self._lock:
-            self._runs(owner)[run.id] = run
+            self._runs(owner)[run.id] = _Line.of(run)
+            self._remember(owner, run, sizes.get(FACTS, 0))
         self._keep_to_budget(owner, run.id)
 
     def discard(self, owner: str, run_id: str) -> None:
@@ -256,6 +297,8 @@ class RunStore:
         if RUN_ID.fullmatch(run_id):
             with self._lock:
                 self._runs(owner).pop(run_id, None)
+                self._forget(owner, run_id)
+                self._rest.pop(owner, None)  # counted again
             for suffix in reversed(SUFFIXES):
                 with contextlib.suppress(OSError):
                     (self._home(owner) / f"{run_id}{suffix}").unlink(missing_ok=True)
@@ -282,7 +325,60 @@ class RunStore:
     def _home(self, owner: str) -> Path:
         return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
 
-    def _runs(self, owner: str) -> dict[str, KeptRun]:
+    def _reserve(self, owner: str, more: int) -> None:
+        """Counts files that are about to be written beside latents. Raises StudioError without room."""
+        with self._lock:
+            if owner not in self._rest:
+                total = 0
+                with contextlib.suppress(OSError):
+                    for entry in os.scandir(self._home(owner)):
+                        run_id, dot, ending = entry.name.partition(".")
+                        if RUN_ID.fullmatch(run_id) and dot + ending in SUFFIXES and dot + ending != LATENTS:
+                            total += taken(entry.stat(follow_symlinks=False).st_size)
+                self._rest[owner] = total
+            used = self._rest[owner]
+            if used + more > self._rest_budget:
+                raise StudioError(
+                    f"What is kept of the steps of your pictures uses {human_bytes(used)}, and "
+                    f"{human_bytes(self._rest_budget)} are the limit. Delete pictures that you no longer need, and "
+                    "empty the bin."
+                )
+            check_free(self._home(owner), more)
+            self._rest[owner] = used + more
+
+    def _is_here(self, owner: str, run_id: str) -> bool:
+        with self._lock:
+            return run_id in self._runs(owner)
+
+    def _loaded(self, owner: str, run_id: str) -> KeptRun | None:
+        """A run with all that is told of it: from memory, or from its file."""
+        found = self._read.get((owner, run_id))
+        if found is not None:
+            self._read.move_to_end((owner, run_id))
+            return found[0]
+        path = self._home(owner) / f"{run_id}{FACTS}"
+        run = read_facts(path)
+        if run is not None:
+            with contextlib.suppress(OSError):
+                self._remember(owner, run, path.stat().st_size)
+        return run
+
+    def _all_loaded(self, owner: str, run_ids: list[str]) -> list[KeptRun]:
+        return [run for run in (self._loaded(owner, run_id) for run_id in run_ids) if run is not None]
+
+    def _remember(self, owner: str, run: KeptRun, size: int) -> None:
+        """Holds a run in memory, and forgets those that were not asked for the longest."""
+        self._forget(owner, run.id)
+        self._read[owner, run.id] = (run, size)
+        self._read_bytes += size
+        while self._read_bytes > self._read_limit and len(self._read) > 1:
+            self._forget(*next(iter(self._read)))
+
+    def _forget(self, owner: str, run_id: str) -> None:
+        _, size = self._read.pop((owner, run_id), (None, 0))
+        self._read_bytes -= size
+
+    def _runs(self, owner: str) -> dict[str, _Line]:
         """The owner's runs by id; read from disk the first time. Files that are not ours are left alone."""
         known = self._known.get(owner)
         if known is None:
@@ -291,7 +387,7 @@ class RunStore:
                 for path in self._home(owner).glob(f"*{FACTS}"):
                     run = read_facts(path) if RUN_ID.fullmatch(path.stem) else None
                     if run is not None:
-                        known[run.id] = run
+                        known[run.id] = _Line.of(run)
             for run_id in _going_round(known):  # a line that bites its tail has no first step
                 del known[run_id]
             self._known[owner] = known
@@ -311,6 +407,7 @@ class RunStore:
                 with contextlib.suppress(OSError):
                     path.unlink()
                     total -= size
+                self._rest.pop(owner, None)  # counted again
                 for suffix in (SOURCE, MASK):  # of no use without them
                     with contextlib.suppress(OSError):
                         path.with_name(f"{path.name.removesuffix(LATENTS)}{suffix}").unlink(missing_ok=True)
@@ -338,7 +435,7 @@ def _ours(home: Path, suffix: str) -> Iterator[Path]:
                 yield path
 
 
-def _going_round(runs: Mapping[str, KeptRun]) -> set[str]:
+def _going_round(runs: Mapping[str, _Line]) -> set[str]:
     """The runs whose parents lead back to one that was passed already."""
     known: dict[str, bool] = {}
     for run_id in runs:

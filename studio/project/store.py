@@ -18,13 +18,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from studio import strict_json
-from studio.errors import InvalidRequest, StudioError, UnreadablePicture
+from studio.errors import InvalidRequest, StudioError, UnreadablePicture, human_bytes
 from studio.imaging.png import REQUEST_KEY, read_png_text
+from studio.project.disk import check_free, not_kept, taken
 from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
 from studio.whole_file import flush_folder
+
+PICTURES_BUDGET = 64 * 1024**3  # bytes on disk per owner, the bin included
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,10 @@ class KeptPicture:
 class PictureStore:
     """The pictures of everybody who uses this studio, below one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, budget: int = PICTURES_BUDGET) -> None:
         self._folder = folder / "pictures"
+        self._budget = budget
+        self._bytes: dict[Path, int] = {}  # per owner's folder, once counted, with what is being written
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], KeptPicture | None] = {}
         self._kept: Callable[[str, KeptPicture, int], None] | None = None
@@ -92,14 +97,25 @@ class PictureStore:
     def discard(self, owner: str, picture_id: str) -> None:
         """Deletes a picture for good."""
         if _ID.fullmatch(picture_id):
-            with contextlib.suppress(OSError):
-                (self._home(owner) / f"{picture_id}.png").unlink(missing_ok=True)
+            home = self._home(owner)
             with self._lock:
+                with contextlib.suppress(OSError):
+                    path = home / f"{picture_id}.png"
+                    size = path.stat().st_size
+                    path.unlink()
+                    if home in self._bytes:
+                        self._bytes[home] -= taken(size)
                 self._known.pop((owner, picture_id), None)
+
+    def used(self, owner: str) -> int:
+        """Bytes that all pictures of this owner take on the disk, those in the bin included."""
+        with self._lock:
+            return self._used(self._home(owner))
 
     def _keep(self, owner: str, picture_id: str, png: bytes, seconds: float | None) -> None:
         folder = self._home(owner)
         partial = folder / f".{picture_id}.part"
+        self._reserve(folder, taken(len(png)))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
@@ -111,10 +127,9 @@ class PictureStore:
         except OSError as problem:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-            raise StudioError(
-                f"The picture could not be kept in {folder}: {problem.strerror or problem}. Make room there, "
-                "or start with --data and another folder."
-            ) from problem
+            with self._lock:
+                self._bytes.pop(folder, None)  # counted again
+            raise not_kept("The picture", folder, problem) from problem
         kept = picture_in(picture_id, png)
         if kept is not None and seconds is not None:
             kept = KeptPicture(kept.id, kept.request, kept.made_at, kept.stopped_at, seconds)
@@ -126,12 +141,40 @@ class PictureStore:
             except StudioError as problem:  # the picture is safe, and found at the next start
                 log.warning("%s", problem)
 
+    def _used(self, home: Path) -> int:
+        if home not in self._bytes:
+            total = 0
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(home):
+                    if entry.name.endswith(".png") and _ID.fullmatch(entry.name[:-4]):
+                        total += taken(entry.stat(follow_symlinks=False).st_size)
+            self._bytes[home] = total
+        return self._bytes[home]
+
+    def _reserve(self, home: Path, more: int) -> None:
+        with self._lock:
+            used = self._used(home)
+            if used + more > self._budget:
+                raise StudioError(
+                    f"Your pictures use {human_bytes(used)}, and {human_bytes(self._budget)} are the limit. Delete "
+                    "pictures that you no longer need, and empty the bin."
+                )
+            check_free(home, more)
+            self._bytes[home] = used + more
+
     def png(self, owner: str, picture_id: str) -> bytes | None:
         """The bytes of a picture of this owner, or None."""
         if not _ID.fullmatch(picture_id):
             return None
         try:
             return (self._home(owner) / f"{picture_id}.png").read_bytes()
+        except OSError:
+            return None
+
+    def opened(self, owner: str, picture_id: str) -> BinaryIO | None:
+        """The file of a picture of this owner, open for reading, or None."""
+        try:
+            return (self._home(owner) / f"{picture_id}.png").open("rb") if _ID.fullmatch(picture_id) else None
         except OSError:
             return None
 

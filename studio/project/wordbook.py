@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, shown_value
+from studio.project.disk import check_free, not_kept
 from studio.prompts.wildcards import is_list_name
 from studio.requests import PROMPT_LIMIT, TextToImage
 from studio.whole_file import write_whole
@@ -24,7 +27,10 @@ ENTRIES_LIMIT = 200  # of one kind
 LINES_LIMIT = 1000  # of one list
 LINE_LIMIT = 400  # characters
 FILE_LIMIT = 4 * 1024 * 1024  # bytes
+BOOKS_IN_MEMORY = 8
 STYLE_SETTINGS = ("width", "height", "num_inference_steps", "guidance_scale", "solver")
+
+log = logging.getLogger(__name__)
 
 Book = dict[str, dict[str, Any]]  # kind -> name -> value
 
@@ -34,17 +40,37 @@ class Wordbooks:
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "wordbooks"
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._books: OrderedDict[Path, tuple[tuple[int, int, int], Book]] = OrderedDict()
 
     def read(self, owner: str) -> Book:
-        """Everything that the owner keeps. A file that cannot be read is said, not passed over."""
+        """Everything that the owner keeps. A file that cannot be read is said, not passed over.
+
+        The values in it are shared with other readers, and not to be changed.
+        """
         file = self._file(owner)
         try:
-            text = file.read_bytes()
+            found = file.stat()
+            version = found.st_ino, found.st_mtime_ns, found.st_size  # a book is written whole, as a new file
+            with self._reading:
+                seen = self._books.get(file)
+            if seen is None or seen[0] != version:
+                seen = version, self._parsed(file, file.read_bytes())
+            with self._reading:
+                self._books[file] = seen
+                self._books.move_to_end(file)
+                while len(self._books) > BOOKS_IN_MEMORY:
+                    self._books.popitem(last=False)
         except FileNotFoundError:
             return {kind: {} for kind in KINDS}
         except OSError as problem:
-            raise StudioError(f"{file} cannot be read: {problem.strerror or problem}.") from problem
+            log.warning("%s cannot be read: %s", file, problem)
+            raise StudioError(
+                f"Your styles and lists cannot be read: {problem.strerror or 'the disk does not give them'}."
+            ) from problem
+        return {kind: dict(entries) for kind, entries in seen[1].items()}
+
+    def _parsed(self, file: Path, text: bytes) -> Book:
         try:
             found = strict_json.loads(text, max_bytes=FILE_LIMIT, max_depth=5)
             if not isinstance(found, dict) or found.get("format") != 1:
@@ -54,7 +80,10 @@ class Wordbooks:
                 for kind in KINDS
             }
         except (ValueError, AttributeError, InvalidRequest) as problem:
-            raise StudioError(f"The styles and lists in {file} cannot be read: {problem}") from problem
+            log.warning("The styles and lists in %s cannot be read: %s", file, problem)
+            raise StudioError(
+                f"Your styles and lists cannot be read, for their file is damaged: {problem}"
+            ) from problem
 
     def lists(self, owner: str) -> Mapping[str, list[str]]:
         """The lines of the owner's lists, for `__name__` in a prompt."""
@@ -80,7 +109,14 @@ class Wordbooks:
             data = json.dumps({"format": 1, **book}, ensure_ascii=False, indent=1).encode()
             if len(data) > FILE_LIMIT:
                 raise InvalidRequest("That is more than can be kept. Take something out first.", "value")
-            write_whole(self._file(owner), data)
+            if value is not None:  # taking something out makes room
+                check_free(self._folder, len(data))
+            try:
+                write_whole(self._file(owner), data)
+            except StudioError as problem:
+                if isinstance(problem.__cause__, OSError):
+                    raise not_kept("Your styles and lists", self._folder, problem.__cause__) from problem
+                raise
         return book
 
     def _file(self, owner: str) -> Path:

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.imaging.png import REQUEST_KEY, write_png
 from studio.project.library import Library
+from studio.project.pixels_store import PixelStore
 from studio.project.thumbnails import ThumbnailCache
 from studio.requests import TextToImage
 from studio.web.desk import Desk
@@ -26,6 +27,7 @@ from studio.web.routes_documents import build_document_routes
 from studio.web.routes_exchange import build_exchange_routes
 from studio.web.routes_library import Kept, build_library_routes
 from studio.web.routes_pixels import build_pixel_routes
+from studio.web.turns import Turns
 
 
 class Studio:
@@ -323,6 +325,16 @@ def test_pictures_go_out_together(studio: Studio) -> None:
         assert studio.client.get("/studio/library/export.zip", params={"ids": wrong}).status_code == status
 
 
+def test_one_zip_has_a_largest_size(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [_picture(studio, seed) for seed in (1, 2)]
+    sizes = [len(studio.room.pictures.png("local", each) or b"") for each in ids]
+    monkeypatch.setattr("studio.web.routes_library.EXPORT_BYTES", sum(sizes) - 1)
+    answer = studio.client.get("/studio/library/export.zip", params={"ids": ",".join(ids)})
+    assert (answer.status_code, answer.json()["field"]) == (422, "ids")
+    assert not list((studio.room.folder / "passing-through").iterdir())
+    assert studio.client.get("/studio/library/export.zip", params={"ids": ids[0]}).status_code == 200
+
+
 def test_small_pictures_and_what_is_used(studio: Studio) -> None:
     picture = _picture(studio, 3)
     studio.create()
@@ -348,3 +360,34 @@ def test_masks_go_out_as_grey_pictures(studio: Studio) -> None:
     assert np.array_equal(whole[:, :256], tile[:200])
     assert not read_plain(studio.client.get(f"/studio/documents/{document}/mask.png?mask=m").content).any()
     studio.get(f"documents/{document}/mask.png", status=404, mask="other")
+
+
+# -- those who read slowly --------------------------------------------------------------------------------------------
+
+
+def test_files_to_take_home_have_turns_of_their_own(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    document, _, _ = studio.create()
+    picture = _picture(studio, 1)
+    seen: list[tuple[int, int]] = []
+    run = Turns.run
+
+    async def noted(self: Turns, *values: Any) -> Any:
+        seen.append((self._at_once, self._waiting))
+        return await run(self, *values)
+
+    monkeypatch.setattr(Turns, "run", noted)
+    for path in (f"documents/{document}/export.wavebrush", f"library/export.zip?ids={picture}"):
+        assert studio.client.get(f"/studio/{path}").status_code == 200
+    assert seen == [(2, 2)] * 2
+
+
+def test_large_files_are_not_read_whole(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tile,) = studio.send(_tile(1))
+    content = studio.client.get(f"/studio/pixels/{tile}.png").content
+    monkeypatch.setattr("studio.web.files.AT_ONCE", 1000)
+    monkeypatch.setattr("studio.web.files.PIECE", 100_000)
+    monkeypatch.setattr(PixelStore, "png", lambda *_: pytest.fail("read whole"))
+    answer = studio.client.get(f"/studio/pixels/{tile}.png")
+    assert answer.content == content
+    assert len(content) > 200_000
+    assert "immutable" in answer.headers["cache-control"]

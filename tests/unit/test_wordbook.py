@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from studio import strict_json
 from studio.errors import InvalidRequest, StudioError
+from studio.project import wordbook
 from studio.project.wordbook import Wordbooks
 
 STYLE = {
@@ -28,6 +30,31 @@ def test_what_is_kept_is_there_after_a_restart_and_only_for_its_owner(tmp_path: 
         "lists": {"trees": ["oak", "{old|young} pine"]},
     }
     assert again.lists("bob") == {}
+
+
+def test_a_book_is_parsed_once_per_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+    loads = strict_json.loads
+    monkeypatch.setattr(
+        strict_json, "loads", lambda text, **limits: (parsed.append(len(text)), loads(text, **limits))[1]
+    )
+    monkeypatch.setattr(wordbook, "BOOKS_IN_MEMORY", 2)
+    books, elsewhere = Wordbooks(tmp_path), Wordbooks(tmp_path)
+    books.keep("ann", "lists", "trees", ["oak"])
+    for _ in range(3):
+        books.read("ann")["lists"]["mine"] = ["changed"]
+        assert books.lists("ann") == {"trees": ["oak"]}
+    assert len(parsed) == 1
+    elsewhere.keep("ann", "lists", "trees", ["fir"])  # as long as before
+    del parsed[:]
+    assert books.lists("ann") == {"trees": ["fir"]}
+    assert len(parsed) == 1
+    for owner in ("bob", "cid"):
+        books.keep(owner, "lists", "trees", ["oak"])
+        books.read(owner)
+    assert len(books._books) == 2
+    books._file("ann").unlink()
+    assert books.lists("ann") == {}
 
 
 def test_an_entry_can_be_taken_out_and_put_back(tmp_path: Path) -> None:
