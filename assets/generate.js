@@ -6,6 +6,7 @@ import { createEffectView, rememberWord, wordOf } from "./effect.js";
 import { createExamplesView } from "./examples.js";
 import * as form from "./form.js";
 import { seconds, showModel, showUser, typing } from "./frame.js";
+import { follows } from "./person.js";
 import { mountHelp } from "./prompt_help.js";
 import { createResultView } from "./result.js";
 import { about, createRunView } from "./run.js";
@@ -101,6 +102,7 @@ async function meet() {
     silent = false;
     clearNotice();
   }
+  if (follows(session.user ?? null)) return location.reload(); // the form shows what somebody else wrote
   form.useModel(session.model);
   if (!helped) help = mountHelp(form, { ask: askWord, fail, say: (words) => notice([words]) }, session);
   helped = true;

@@ -25,6 +25,8 @@ class Settings:
     port: int = 7860
     model: str = "painter"
     login: Path | None = None  # a file of names and password hashes; needed to listen beyond this computer
+    certificate: Path | None = None  # PEM, with the chain above it; the page is then served over HTTPS
+    key: Path | None = None  # PEM, without a password; None: it is in the certificate's file
     allowed_hosts: tuple[str, ...] = ()  # further names under which the studio may be reached
     open_browser: bool = True
     rewriter: Path | None = None  # a folder with a language model that makes short prompts richer
@@ -38,4 +40,5 @@ class Settings:
     def address(self) -> str:
         """Where the page is, as a browser on this computer is told."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
-from studio.errors import InvalidRequest
+from studio.errors import InvalidRequest, StudioError
 from studio.project.folder_lock import FolderLock
 from studio.settings import Settings, default_data_folder
 
@@ -26,6 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
     parser.add_argument("--login", type=Path, default=None, metavar="FILE", help="names and password hashes")
+    parser.add_argument("--certificate", type=Path, default=None, metavar="PEM", help="serve over HTTPS, with this")
+    parser.add_argument("--key", type=Path, default=None, metavar="PEM", help="the key of --certificate")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a further name this studio is reached by"
     )
@@ -44,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         model=options.model,
         login=options.login,
+        certificate=options.certificate,
+        key=options.key,
         allowed_hosts=tuple(options.allow_host),
         open_browser=not options.no_browser,
         rewriter=options.rewriter,
@@ -65,3 +71,34 @@ def _check(settings: Settings) -> None:
     accounts = Accounts.read(settings.login) if settings.login is not None else None
     check_exposure(settings.host, accounts, settings.allowed_hosts)
     catalogue.find(settings.model)
+    _check_certificate(settings)
+    if settings.certificate is None and not settings.is_local:
+        print(
+            "wavebrush: passwords and pictures cross the network readable to everybody on it. Serve over HTTPS with "
+            "--certificate and --key, or behind a proxy that does.",
+            file=sys.stderr,
+        )
+
+
+def _check_certificate(settings: Settings) -> None:
+    if settings.certificate is None:
+        if settings.key is not None:
+            raise StudioError(f"The key {settings.key} is of no use without its certificate. Add --certificate.")
+        return
+    for file in filter(None, (settings.certificate, settings.key)):
+        try:
+            file.open("rb").close()
+        except OSError as problem:
+            raise StudioError(f"{file} cannot be read: {problem.strerror or problem}.") from problem
+
+    def no_password() -> bytes:
+        raise StudioError(f"The key of {settings.certificate} has a password. Give one without: openssl pkey -in …")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.key, no_password)
+    except OSError as problem:  # SSLError is one
+        reason = getattr(problem, "reason", None) or problem.strerror or problem
+        raise StudioError(
+            f"{settings.certificate} and {settings.key or 'the key in it'} are no certificate with its key in PEM: "
+            f"{reason}."
+        ) from problem

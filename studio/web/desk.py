@@ -1,13 +1,14 @@
 """What our routes share: a place in the queue of their kind, words where something is refused, values behind the "?".
 
-Three queues, so that what computes pixels, what only looks things up, and what a person hands over do not wait for
-each other; in each of them people take turns.
+Queues, so that what computes pixels, what only looks things up, what a person hands over and what they take home do
+not wait for each other; in each of them people take turns. Who has a place has it until the answer was sent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import anyio
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from studio import strict_json
 from studio.errors import Busy, InvalidRequest, NotFound, StudioError
-from studio.web.routes import LOCAL_OWNER, owner_of
-from studio.web.turns import Turns
+from studio.web.owners import LOCAL_OWNER, owner_of
+from studio.web.turns import Lane, Turns
 
 ALONE, SHARE = 4, 2  # requests of one owner that are answered at once: alone here, and beside other people
 LEFT = 499  # the status, seen by nobody, for a caller who has left
@@ -28,49 +30,76 @@ LEFT = 499  # the status, seen by nobody, for a caller who has left
 class Desk:
     """Answers requests in threads, fairly among people, and says refusals in words."""
 
-    def __init__(self, bodies: int = 6) -> None:
-        """`bodies` of one person may be in memory at once."""
+    def __init__(self, bodies: int = 6, refuse: Callable[[StudioError], Response] | None = None) -> None:
+        """`bodies` of one person may wait in memory; `refuse` puts refusals into words, by default as `refusal`."""
         self.heavy, self.quick, self.taking = Turns(4, 64), Turns(8, 128), Turns(4, bodies)
+        self.files = Turns(2, 2)  # files that lie on the disk until they were sent
         self._large = Turns(2, 1)  # bodies that go to the disk
+        self._refuse = refuse or refusal
 
     async def shown(self, request: Request, work: Callable[[], Response], turns: Turns | None = None) -> Response:
         """What `work` answers. By default it is taken for a quick look."""
-        owner = owner_of(request)
-        try:
-            with (turns or self.quick).place(owner, _share_of(owner)) as lane:
-                return await (turns or self.quick).run(lane, request, work) or Response(status_code=LEFT)
-        except StudioError as problem:
-            return refusal(problem)
+        turns = turns or self.quick
+        return await self._placed(request, turns, lambda lane: turns.run(lane, request, work))
 
-    async def taken(self, request: Request, work: Callable[[bytes], Response]) -> Response:
+    async def taken(self, request: Request, work: Callable[[bytes], Response], turns: Turns | None = None) -> Response:
         """What `work` answers to the body of a request."""
-        owner = owner_of(request)
-        try:
-            with self.taking.place(owner, _share_of(owner)) as lane:
+        turns = turns or self.taking
+
+        async def answered(lane: Lane) -> Response | None:
+            try:
                 body = await request.body()  # only now, so that few of them are in memory at once
-                return await self.taking.run(lane, request, lambda: work(body)) or Response(status_code=LEFT)
-        except StudioError as problem:
-            return refusal(problem)
+            except ClientDisconnect:
+                return None
+            return await turns.run(lane, request, lambda: work(body))
+
+        return await self._placed(request, turns, answered)
 
     async def received(self, request: Request, target: Path, work: Callable[[], Response]) -> Response:
         """What `work` answers once the body of a request, which may be large, was written to `target`."""
+
+        async def answered(lane: Lane) -> Response | None:
+            try:
+                async with await anyio.open_file(target, "xb") as file:
+                    async for piece in request.stream():
+                        await file.write(piece)
+            except ClientDisconnect:
+                return None
+            except OSError as problem:
+                raise StudioError(
+                    f"There is no room for this file: {problem.strerror or problem}. Make room, then send it again."
+                ) from problem
+            return await self._large.run(lane, request, work)
+
+        return await self._placed(request, self._large, answered, 1)
+
+    async def _placed(
+        self,
+        request: Request,
+        turns: Turns,
+        answered: Callable[[Lane], Awaitable[Response | None]],
+        share: int | None = None,
+    ) -> Response:
         owner = owner_of(request)
         try:
-            with self._large.place(owner, 1) as lane:
-                try:
-                    async with await anyio.open_file(target, "xb") as file:
-                        async for piece in request.stream():
-                            await file.write(piece)
-                except ClientDisconnect:
-                    return Response(status_code=LEFT)
-                except OSError as problem:
-                    raise StudioError(
-                        f"There is no room for this file: {problem.strerror or problem}. Make room, then send it "
-                        "again."
-                    ) from problem
-                return await self._large.run(lane, request, work) or Response(status_code=LEFT)
+            with contextlib.ExitStack() as place:
+                lane = place.enter_context(turns.place(owner, share or _share_of(owner)))
+                found = await answered(lane) or Response(status_code=LEFT)
+                return _Placed(found, place.pop_all())
         except StudioError as problem:
-            return refusal(problem)
+            return self._refuse(problem)
+
+
+class _Placed(Response):
+    """An answer whose caller keeps their place until it was sent: who reads slowly waits for themselves."""
+
+    def __init__(self, inside: Response, place: contextlib.ExitStack) -> None:
+        self._inside, self._place = inside, place
+        self.status_code, self.raw_headers, self.background = inside.status_code, inside.raw_headers, None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await self._inside(scope, receive, send)
 
 
 def refusal(problem: StudioError) -> JSONResponse:

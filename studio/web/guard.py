@@ -46,6 +46,7 @@ PATH_LIMIT = 1024  # bytes, percent-encoded
 QUERY_LIMIT = 56 * 1024  # bytes, percent-encoded: 4,000 characters of any script fit
 HEADER_LIMIT = 32 * 1024  # bytes of all headers
 HEADER_COUNT = 100
+PIECE = 256 * 1024  # bytes of an answer that are handed to the server at a time
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -274,6 +275,12 @@ class _Answer:
         if message["type"] == "http.response.start":
             self._begun = True
             message = {**message, "headers": self._guarded(message.get("headers", ()))}
+        body = message.get("body", b"")
+        if len(body) > PIECE:  # the server takes a message whole, however slowly its caller reads
+            for start in range(0, len(body), PIECE):
+                piece = body[start : start + PIECE]
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            message = {**message, "body": b""}  # sent when the caller has taken nearly all
         await self._send(message)
 
     async def refuse(self, status: int, words: str) -> None:

@@ -1,7 +1,8 @@
 """The login of studios that listen beyond their own computer: sessions, limited attempts, a gate before all.
 
 `LoginGate` covers everything that is behind it, Gradio's routes and sockets included. Sessions live in
-memory: a restart asks everybody to sign in again. Failed attempts are limited per address and per name.
+memory: a restart asks everybody to sign in again. Failed attempts are limited per address, per name at an
+address, and per name at all addresses from which that name never signed in: strangers lock nobody out.
 Nothing here knows the studio; the guard in front of it has already refused what other sites send.
 """
 
@@ -46,16 +47,20 @@ __all__ = [
 ]
 
 SESSION_COOKIE = "wavebrush_session"
+PERSON_COOKIE = "wavebrush_person"  # who signed in last on this browser, as an id; opens nothing
+CLEARED = '"cache", "storage"'  # what a browser forgets of one person before another one sits there
 LOGIN_PATH = "/studio/login"
 LOGOUT_PATH = "/studio/logout"
 NOBODYS = frozenset({"/manifest.json"})  # asked for without cookies; it says how the page is called, and no more
 
 SESSION_IDLE = 12 * 3600.0  # seconds without a request after which a session ends
 SESSION_LONGEST = 7 * 24 * 3600.0  # seconds after which it ends in any case
+PERSON_KNOWN = 365 * 24 * 3600.0  # seconds for which a browser remembers who was there
 MAX_SESSIONS = 1000  # the longest unused one makes room
 
-TRIES_PER_NAME = 5  # failed attempts within TRIES_WINDOW
+TRIES_PER_NAME = 5  # failed attempts from one address within TRIES_WINDOW
 TRIES_PER_ADDRESS = 20
+TRIES_OF_STRANGERS = 100  # for one name, from all addresses that it never signed in from
 TRIES_WINDOW = 300.0  # seconds
 MAX_WATCHED = 10_000  # names and addresses whose failures are remembered
 MAX_WAITING = 16  # attempts that wait for their turn to be hashed
@@ -166,6 +171,8 @@ class LoginGate:
         self._sessions = Sessions(clock)
         self._by_name = Attempts(TRIES_PER_NAME, clock=clock)
         self._by_address = Attempts(TRIES_PER_ADDRESS, clock=clock)
+        self._by_strangers = Attempts(TRIES_OF_STRANGERS, clock=clock)
+        self._familiar: OrderedDict[str, None] = OrderedDict()  # names where they signed in before, as digests
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -187,7 +194,7 @@ class LoginGate:
         if name is not None:
             state = scope.setdefault("state", {})
             state["user"] = name
-            state["visitor"] = hashlib.sha256(b"wavebrush user\0" + name.encode()).hexdigest()[:32]
+            state["visitor"] = _person(name)
         return name
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
@@ -202,6 +209,7 @@ class LoginGate:
             self._sessions.end(_token(scope))
             response = RedirectResponse(LOGIN_PATH, 303)
             response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+            response.headers["Clear-Site-Data"] = CLEARED
             return response
         if name is not None or (path in NOBODYS and method in ("GET", "HEAD")):
             return None
@@ -213,15 +221,19 @@ class LoginGate:
         name, password = _form(await request.body())
         address = _neighbourhood(request.client.host if request.client else "")
         # Names are watched as digests: a stranger chooses them, and how long they are.
-        key = hashlib.sha256(name.encode()).hexdigest()
-        wait = max(self._by_name.wait(key), self._by_address.wait(address))
+        everywhere = hashlib.sha256(name.encode()).hexdigest()
+        here = f"{everywhere} {address}"
+        counted = [(self._by_name, here), (self._by_address, address)]
+        if here not in self._familiar:
+            counted.append((self._by_strangers, everywhere))
+        wait = max(attempts.wait(key) for attempts, key in counted)
         if wait > 0:
             seconds = math.ceil(wait)
             words = f"Too many attempts. Try again in {_minutes(seconds)}."
             return login_page(words, status=429, headers={"Retry-After": str(seconds)})
         # Counted before the hash is computed: attempts at the same time do not get around the limit.
-        self._by_name.count(key)
-        self._by_address.count(address)
+        for attempts, key in counted:
+            attempts.count(key)
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(2)  # hashing is slow on purpose: it may not fill the computer
         if self._limiter.statistics().tasks_waiting >= MAX_WAITING:
@@ -231,20 +243,30 @@ class LoginGate:
         )
         if not right:
             return login_page("The name or the password is not right.", status=401)
-        self._by_name.forgive(key, everything=True)
-        self._by_address.forgive(address, everything=False)
+        for attempts, key in counted:
+            attempts.forgive(key, everything=attempts is self._by_name)
+        self._familiar[here] = None
+        self._familiar.move_to_end(here)
+        while len(self._familiar) > MAX_WATCHED:
+            self._familiar.popitem(last=False)
         self._sessions.end(_token(request.scope))
         response = RedirectResponse("/", 303)
-        response.set_cookie(
-            SESSION_COOKIE,
-            self._sessions.begin(name),
-            max_age=int(SESSION_LONGEST),
-            path="/",
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
+        if request.cookies.get(PERSON_COOKIE, _person(name)) != _person(name):
+            response.headers["Clear-Site-Data"] = CLEARED  # whoever was here before has not signed out
+        secure = request.url.scheme == "https"
+        for cookie, value, longest in (
+            (SESSION_COOKIE, self._sessions.begin(name), SESSION_LONGEST),
+            (PERSON_COOKIE, _person(name), PERSON_KNOWN),
+        ):
+            response.set_cookie(
+                cookie, value, max_age=int(longest), path="/", httponly=True, samesite="strict", secure=secure
+            )
         return response
+
+
+def _person(name: str) -> str:
+    """An id made from a name, as visitors have one."""
+    return hashlib.sha256(b"wavebrush user\0" + name.encode()).hexdigest()[:32]
 
 
 def _digest(token: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from studio import strict_json
 from studio.assets import asset
@@ -28,20 +28,20 @@ from studio.project.store import KeptPicture, PictureStore, request_in
 from studio.project.wordbook import Wordbooks
 from studio.prompts.prepared import prepared
 from studio.requests import JSON_DEPTH, JSON_LIMIT, PROMPT_LIMIT, TextToImage, batch
+from studio.web.desk import Desk, answer, refusal
+from studio.web.files import file_response
+from studio.web.owners import owner_of
 
-LOCAL_OWNER = "local"  # without a login, everybody who reaches this computer is one person
 EVENT_INTERVAL = 0.05  # seconds between two events of a stream, at the least
 STREAMS = 32  # that one owner may follow at a time; a browser opens six
+FOREVER = {  # an id never comes to mean another picture; whoever signs in next on this browser is not shown it
+    "Cache-Control": "private, max-age=31536000, immutable",
+    "Vary": "Cookie",
+}
 KEEP_ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
 
 _ASSET_NAME = re.compile(r"(?:examples/)?[a-z0-9][a-z0-9_-]*\.(?:js|css|svg|png|webp|json)")
 _MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "json": "application/json"}
-
-
-def owner_of(request: Request) -> str:
-    """Whose pictures a visitor sees: the name they logged in with, or the one person at this computer."""
-    user = request.scope.get("state", {}).get("user")
-    return f"user:{user}" if user else LOCAL_OWNER  # the prefix keeps a user named "local" apart
 
 
 def build_routes(
@@ -50,46 +50,47 @@ def build_routes(
     store: PictureStore,
     wordbooks: Wordbooks | None = None,
     rewriter: str | None = None,
+    opening: Desk | None = None,
 ) -> APIRouter:
     """The routes of one studio. `wordbooks` hold the lists that prompts may name; `rewriter` names the language model
-    that makes prompts richer, if there is one.
+    that makes prompts richer, if there is one; at `opening` whole files are taken in.
     """
     router = APIRouter(prefix="/studio", include_in_schema=False)
+    desk, opening = Desk(refuse=_refused), opening or Desk(bodies=2)
     waiting = anyio.CapacityLimiter(128)  # threads in which event streams wait
     followed: Counter[str] = Counter()  # streams of each owner
 
     @router.get("/session")
-    def session(request: Request) -> JSONResponse:
-        owner = owner_of(request)
-        return _json(
-            {
-                "jobs": jobs.current(owner),
-                "pictures": [_picture(kept) for kept in store.newest(owner)],
-                "model": _model(engine),
-                "rewriter": rewriter,
-                "user": request.scope.get("state", {}).get("user"),
-            }
-        )
+    async def session(request: Request) -> Response:
+        def work() -> Response:
+            owner = owner_of(request)
+            return answer(
+                {
+                    "jobs": jobs.current(owner),
+                    "pictures": [_picture(kept) for kept in store.newest(owner)],
+                    "model": _model(engine),
+                    "rewriter": rewriter,
+                    "user": request.scope.get("state", {}).get("user"),
+                }
+            )
+
+        return await desk.shown(request, work)
 
     @router.post("/jobs")
-    async def submit(request: Request) -> JSONResponse:
-        try:
-            wanted, count = _wanted(await request.body(), engine)
+    async def submit(request: Request) -> Response:
+        def work(body: bytes) -> Response:
+            wanted, count = _wanted(body, engine)
             owner = owner_of(request)
             lists = wordbooks.lists(owner) if wordbooks is not None else {}
             weighs = engine.weighs(wanted.model)
             ready = [prepared(one, lists, weighs) for one in batch(wanted, count)]
-            return _json(jobs.submit(ready, owner), status=202)
-        except Busy as problem:
-            return _json({"error": str(problem), "field": None}, status=429)
-        except InvalidRequest as problem:
-            return _json({"error": str(problem), "field": problem.field}, status=422)
-        except StudioError as problem:
-            return _json({"error": str(problem), "field": "model"}, status=422)
+            return answer(jobs.submit(ready, owner), 202)
+
+        return await desk.taken(request, work)
 
     @router.get("/jobs/{job_id}")
-    def job(request: Request, job_id: str) -> JSONResponse:
-        return _found(jobs.snapshot(job_id, owner_of(request)))
+    async def job(request: Request, job_id: str) -> Response:
+        return await desk.shown(request, lambda: _found(jobs.snapshot(job_id, owner_of(request))))
 
     @router.get("/jobs/{job_id}/events")
     async def events(request: Request, job_id: str) -> Response:
@@ -98,9 +99,7 @@ def build_routes(
         if first is None:
             return _found(None)
         if followed[owner] >= STREAMS:
-            return _json(
-                {"error": f"You follow {STREAMS} pictures already. Close some of the pages.", "field": None}, 429
-            )
+            return refusal(Busy(f"You follow {STREAMS} pictures already. Close some of the pages."))
 
         async def stream() -> AsyncIterator[str]:
             followed[owner] += 1
@@ -130,49 +129,65 @@ def build_routes(
         return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
 
     @router.get("/jobs/{job_id}/preview.png")
-    def preview(request: Request, job_id: str) -> Response:
-        png = jobs.preview(job_id, owner_of(request))
-        if png is None and jobs.snapshot(job_id, owner_of(request)) is not None:
+    async def preview(request: Request, job_id: str) -> Response:
+        def work() -> Response:
+            png = jobs.preview(job_id, owner_of(request))
+            if png is not None:
+                return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
+            if jobs.snapshot(job_id, owner_of(request)) is None:
+                return _no_such_picture()
             return Response(status_code=204, headers={"Cache-Control": "no-store"})  # asked too early, or as it ended
-        return _png(png, "no-store")
+
+        return await desk.shown(request, work, desk.heavy)
 
     @router.post("/jobs/{job_id}/stop")
-    async def stop(request: Request, job_id: str) -> JSONResponse:
-        try:
-            body = strict_json.loads((await request.body()) or b"{}", max_bytes=1024, max_depth=2)
-        except ValueError as problem:
-            return _json({"error": f"This is no JSON object: {problem}"}, status=422)
-        everything = isinstance(body, dict) and body.get("everything") is True
-        return _found(jobs.stop(job_id, owner_of(request), everything))
+    async def stop(request: Request, job_id: str) -> Response:
+        def work(body: bytes) -> Response:
+            try:
+                wish = strict_json.loads(body or b"{}", max_bytes=1024, max_depth=2)
+            except ValueError as problem:
+                raise InvalidRequest(f"This is no JSON object: {problem}") from problem
+            everything = isinstance(wish, dict) and wish.get("everything") is True
+            return _found(jobs.stop(job_id, owner_of(request), everything))
+
+        return await desk.taken(request, work, desk.quick)  # not behind what else a person sends
 
     @router.get("/pictures/{name}")
-    def picture(request: Request, name: str, download: bool = False) -> Response:
-        picture_id = name.removesuffix(".png")
-        png = store.png(owner_of(request), picture_id)
-        response = _png(png, "private, max-age=31536000, immutable")
-        response.headers["Vary"] = "Cookie"  # whoever signs in next on this browser is not shown it
-        if png is not None and download:
-            response.headers["Content-Disposition"] = f'attachment; filename="{picture_file_name(png)}"'
-        return response
+    async def picture(request: Request, name: str, download: bool = False) -> Response:
+        def work() -> Response:
+            owner, picture_id = owner_of(request), name.removesuffix(".png")
+            file = store.opened(owner, picture_id)
+            if file is None:
+                return _no_such_picture()
+            if not download:
+                return file_response(file, "image/png", FOREVER)
+            with file:  # its name is in the middle of it
+                png = file.read()
+            headers = {**FOREVER, "Content-Disposition": f'attachment; filename="{picture_file_name(png)}"'}
+            return Response(png, media_type="image/png", headers=headers)
+
+        return await desk.shown(request, work)
 
     @router.post("/import")
-    async def import_png(request: Request) -> JSONResponse:
-        try:
+    async def import_png(request: Request) -> Response:
+        def work(body: bytes) -> Response:
             card = engine.card()
-            # in a thread: the checksums of the largest file take a while
-            found = await anyio.to_thread.run_sync(settings_in, await request.body(), card.request(), card.max_side)
-        except StudioError as problem:
-            return _json({"error": str(problem)}, status=422)
-        return _json({**dataclasses.asdict(found), "request": found.request.to_dict()})
+            found = settings_in(body, card.request(), card.max_side)
+            return answer({**dataclasses.asdict(found), "request": found.request.to_dict()})
+
+        return await opening.taken(request, work)
 
     @router.get("/words")
-    def words(prompt: str = "") -> JSONResponse:
-        if engine.default_model != "painter":
-            return _json({"unknown": []})
-        from studio.painter.vocabulary import unknown_words
+    async def words(request: Request, prompt: str = "") -> Response:
+        def work() -> Response:
+            if engine.default_model != "painter":
+                return answer({"unknown": []})
+            from studio.painter.vocabulary import unknown_words
 
-        unknown = unknown_words(prompt[:PROMPT_LIMIT])
-        return _json({"unknown": [{"word": u.word, "nearest": list(u.nearest)} for u in unknown[:20]]})
+            unknown = unknown_words(prompt[:PROMPT_LIMIT])
+            return answer({"unknown": [{"word": u.word, "nearest": list(u.nearest)} for u in unknown[:20]]})
+
+        return await desk.shown(request, work)
 
     @router.get("/assets/{name:path}")
     def page_file(name: str) -> Response:
@@ -247,19 +262,21 @@ def picture_file_name(png: bytes) -> str:
     return f"{words}-{request.seed}.png" if words else f"{request.seed}.png"
 
 
-def _json(value: Any, status: int = 200) -> JSONResponse:
-    return JSONResponse(value, status_code=status, headers={"Cache-Control": "no-store"})
+def _refused(problem: StudioError) -> Response:
+    """As elsewhere; what is neither a value nor a crowd has to do with the model."""
+    if isinstance(problem, (Busy, InvalidRequest)):
+        return refusal(problem)
+    return answer({"error": str(problem), "field": "model"}, 422)
 
 
-def _found(snapshot: dict[str, Any] | None) -> JSONResponse:
+def _found(snapshot: dict[str, Any] | None) -> Response:
     if snapshot is None:
-        return _json(
+        return answer(
             {"error": "There is no such job here. It may have been made before the studio was restarted."}, 404
         )
-    return _json(snapshot)
+    return answer(snapshot)
 
 
-def _png(png: bytes | None, cache: str) -> Response:
-    if png is None:
-        return Response("There is no such picture.", status_code=404, media_type="text/plain")
-    return Response(png, media_type="image/png", headers={"Cache-Control": cache})
+def _no_such_picture() -> Response:
+    headers = {"Cache-Control": "no-store", "Vary": "Cookie"}
+    return Response("There is no such picture.", status_code=404, media_type="text/plain", headers=headers)

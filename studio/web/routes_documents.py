@@ -22,7 +22,7 @@ from studio.project.flattening import flat, thumbnail
 from studio.project.pixels_store import PixelStore
 from studio.project.thumbnails import ThumbnailCache
 from studio.web.desk import Desk, Query, answer, json_object, only
-from studio.web.routes import owner_of
+from studio.web.owners import owner_of
 
 BODY_LIMIT = STATE_LIMIT + 64 * 1024  # bytes of a state and the words around it
 THUMBNAIL = 320  # px

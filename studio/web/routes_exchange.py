@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from studio.errors import NotFound, UnreadablePicture
 from studio.imaging.geometry import Extent
@@ -20,10 +17,11 @@ from studio.project.documents import DocumentStore
 from studio.project.flattening import flat, layers_of, mask_pixels, state_of_picture
 from studio.project.pixels_store import PixelStore
 from studio.web.desk import Desk, Query, answer
-from studio.web.routes import owner_of
+from studio.web.files import file_response
+from studio.web.owners import owner_of
 from studio.web.routes_documents import file_name
 
-_PIECE = 1024 * 1024
+NOT_STORED = {"Cache-Control": "no-store"}
 _TYPES = {
     "png": "image/png",
     "psd": "image/vnd.adobe.photoshop",
@@ -45,12 +43,12 @@ def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive:
                 history, recordings = query.text("history", "1") != "0", query.text("recordings", "1") != "0"
                 with archive.passage(ending) as path:
                     archive.write(owner, document, path, history, recordings)
-                    return file_response(path, name, _TYPES[ending])
+                    return file_response(path.open("rb"), _TYPES[ending], NOT_STORED, name)
             return _named(Response(_picture(owner, document, ending), media_type=_TYPES[ending]), name)
 
         if ending not in _TYPES:
             return await desk.shown(request, lambda: _no_such_kind(ending))
-        return await desk.shown(request, work, desk.heavy)
+        return await desk.shown(request, work, desk.files)
 
     def _picture(owner: str, document: str, ending: str) -> bytes:
         state = documents.state(owner, document)
@@ -98,20 +96,6 @@ def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive:
 
 def _no_such_kind(ending: str) -> Response:
     raise NotFound(f"Documents are not written as {ending[:20]!r}. There are {', '.join(_TYPES)}.")
-
-
-def file_response(path: Path, name: str, media_type: str) -> Response:
-    """A file as something to be kept, which may be deleted as soon as this returns."""
-    file = path.open("rb")
-    response = StreamingResponse(_pieces(file), media_type=media_type)
-    response.headers["Content-Length"] = str(os.fstat(file.fileno()).st_size)
-    return _named(response, name)
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(_PIECE):
-            yield piece
 
 
 def _named(response: Response, name: str) -> Response:

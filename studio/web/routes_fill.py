@@ -29,7 +29,7 @@ from studio.project.wordbook import Wordbooks
 from studio.prompts.prepared import prepared
 from studio.requests import FILL_DEPTH, INTENTS, JSON_LIMIT, Fill
 from studio.web.desk import Desk, answer, json_object, only
-from studio.web.routes import owner_of
+from studio.web.owners import owner_of
 
 FIELDS = ("source", "mask", "count", "request")
 

@@ -27,14 +27,15 @@ from studio.grids import CELL_LIMIT, FIELDS, TEXT_LIMIT, Calibrated, Grid, axis_
 from studio.imaging.geometry import Extent
 from studio.imaging.png import Pixels, read_picture, write_png
 from studio.imaging.sheet import Sheet, draw_sheet
-from studio.jobs import FINISHED, Jobs
+from studio.jobs import FINISHED, Jobs, too_many
 from studio.models import presets
 from studio.project.store import PictureStore
 from studio.project.wordbook import Wordbooks
 from studio.prompts.prepared import as_written, prepared
 from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
 from studio.web.desk import Desk, answer, json_object, only
-from studio.web.routes import owner_of, request_of
+from studio.web.owners import owner_of
+from studio.web.routes import request_of
 
 KEPT_GRIDS = 100  # of everybody, while the studio runs; their pictures stay in the gallery
 SHOWN_GRIDS = 20  # in a list
@@ -59,8 +60,8 @@ class Grids:
     def add(self, job_id: str, owner: str, grid: Grid) -> None:
         with self._lock:
             self._kept[job_id] = _Kept(owner, grid)
-            while len(self._kept) > KEPT_GRIDS:
-                self._kept.popitem(last=False)
+            for one in too_many([(id_, kept.owner) for id_, kept in self._kept.items()], KEPT_GRIDS):
+                del self._kept[one]
 
     def of(self, owner: str) -> list[tuple[str, Grid]]:
         """Those of this owner, newest first."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from studio.errors import InvalidRequest, NotFound, StudioError
+from studio.errors import InvalidRequest, NotFound, StudioError, human_bytes
 from studio.imaging.png import read_picture
 from studio.project.archive import Archive
 from studio.project.documents import DocumentStore
@@ -22,10 +22,13 @@ from studio.project.runs import RUN_BUDGET, RunStore
 from studio.project.store import PictureStore
 from studio.project.thumbnails import ThumbnailCache
 from studio.web.desk import Desk, Query, answer, json_object, only
-from studio.web.routes import owner_of, picture_file_name
-from studio.web.routes_exchange import file_response
+from studio.web.files import file_response
+from studio.web.owners import owner_of
+from studio.web.routes import picture_file_name
+from studio.web.routes_exchange import NOT_STORED
 
 EXPORT_LIMIT = 500  # pictures in one zip
+EXPORT_BYTES = 2 * 1024**3  # of all of them
 THUMBNAIL = 320  # px
 CACHED = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Cookie"}
 
@@ -113,9 +116,9 @@ def build_library_routes(kept: Kept, desk: Desk) -> APIRouter:
                 raise InvalidRequest(f"From 1 to {EXPORT_LIMIT} pictures go into one file, not {len(ids)}.", "ids")
             with kept.archive.passage("zip") as path:
                 _write_zip(path, pictures, owner_of(request), ids)
-                return file_response(path, "pictures.zip", "application/zip")
+                return file_response(path.open("rb"), "application/zip", NOT_STORED, "pictures.zip")
 
-        return await desk.shown(request, work, desk.heavy)
+        return await desk.shown(request, work, desk.files)
 
     @router.get("/pictures/{picture}/thumbnail.webp")
     async def small(request: Request, picture: str) -> Response:
@@ -175,10 +178,16 @@ def _write_zip(path: Path, pictures: PictureStore, owner: str, ids: list[str]) -
     try:
         with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
             taken: set[str] = set()
+            size = 0
             for picture_id in dict.fromkeys(ids):
                 png = pictures.png(owner, picture_id)
                 if png is None:
                     raise NotFound("One of these pictures is not here (any more). Load the gallery again.")
+                size += len(png)
+                if size > EXPORT_BYTES:
+                    raise InvalidRequest(
+                        f"These pictures are more than {human_bytes(EXPORT_BYTES)}. Take fewer of them at once.", "ids"
+                    )
                 name = picture_file_name(png)
                 if name in taken:  # other settings, or the same once more
                     name = f"{name.removesuffix('.png')}-{picture_id}.png"

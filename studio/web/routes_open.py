@@ -12,7 +12,7 @@ from studio.errors import InvalidRequest, shown_value
 from studio.imaging.plain_png import write_plain
 from studio.project.pixels_store import PixelStore
 from studio.web.desk import Desk, Query, answer
-from studio.web.routes import owner_of
+from studio.web.owners import owner_of
 
 _LEVEL = 3  # zlib's: a large photograph is packed in a second or two
 

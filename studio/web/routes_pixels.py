@@ -8,12 +8,9 @@ from fastapi.responses import Response
 from studio.errors import InvalidRequest, NotFound
 from studio.project.pixels_store import BUNDLE_LIMIT, PixelStore
 from studio.web.desk import Desk, answer
-from studio.web.routes import owner_of
-
-FOREVER = {  # an id never comes to mean other pixels; whose they are is in the cookie
-    "Cache-Control": "private, max-age=31536000, immutable",
-    "Vary": "Cookie",
-}
+from studio.web.files import file_response
+from studio.web.owners import owner_of
+from studio.web.routes import FOREVER
 
 
 def build_pixel_routes(pixels: PixelStore, desk: Desk) -> APIRouter:
@@ -38,10 +35,10 @@ def build_pixel_routes(pixels: PixelStore, desk: Desk) -> APIRouter:
     @router.get("/pixels/{name}")
     async def png(request: Request, name: str) -> Response:
         def work() -> Response:
-            found = pixels.png(owner_of(request), name.removesuffix(".png"))
+            found = pixels.opened(owner_of(request), name.removesuffix(".png"))
             if found is None:
                 raise NotFound("There are no such pixels here.")
-            return Response(found, media_type="image/png", headers=FOREVER)
+            return file_response(found, "image/png", FOREVER)
 
         return await desk.shown(request, work)
 

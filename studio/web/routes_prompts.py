@@ -25,7 +25,9 @@ from studio.prompts import emphasis, wildcards
 from studio.prompts.prepared import prepared
 from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
 from studio.web.desk import Desk, Query, answer, json_object, only
-from studio.web.routes import owner_of, request_of
+from studio.web.owners import owner_of
+from studio.web.routes import request_of
+from studio.web.turns import Turns
 
 if TYPE_CHECKING:
     from studio.models.rewriter import Rewriter
@@ -39,6 +41,7 @@ def build_prompt_routes(
 ) -> APIRouter:
     """The routes of one studio."""
     router = APIRouter(prefix="/studio", include_in_schema=False)
+    rewriting = Turns(1, 1)  # one at a time, and nobody's second before another one's first
 
     @router.post("/prompt")
     async def prompt(request: Request) -> Response:
@@ -117,7 +120,7 @@ def build_prompt_routes(
                 raise NotFound("There is no rewriter here. Start the studio with --rewriter and a model's folder.")
             return answer({"text": rewriter.rewrite(TextToImage.from_dict(values).prompt)})
 
-        return await desk.taken(request, work)
+        return await desk.taken(request, work, rewriting)
 
     return router
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from studio import strict_json
 from studio.engine import CannotShow, Engine
@@ -27,7 +26,9 @@ from studio.viewer.calibrated import strengths_to_start_from
 from studio.viewer.facts import facts_of, lines_of
 from studio.viewer.source import NotThere
 from studio.viewer.viewer import BandWish, Viewer
-from studio.web.routes import LOCAL_OWNER, owner_of
+from studio.web.desk import Desk
+from studio.web.files import file_response
+from studio.web.owners import owner_of
 from studio.web.turns import Turns
 
 BRANCH_LIMIT = 2 * JSON_LIMIT  # bytes
@@ -35,37 +36,16 @@ CACHED = {  # the whole address says what a picture shows, and to whom is in the
     "Cache-Control": "private, max-age=3600",
     "Vary": "Cookie",
 }
-WAITING = 64  # requests of one owner that may wait to be computed; a browser opens six at a time
-ALONE, SHARE = 4, 2  # requests of one owner that are computed at once: alone here, and beside other people
-LEFT = 499  # the status, seen by nobody, for a caller who has left
-_CHUNK = 1024 * 1024  # bytes of a file that are sent at a time
 
 
 def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Uploads) -> APIRouter:
     """The routes of one studio's runs."""
     router = APIRouter(prefix="/studio", include_in_schema=False)
-    # what computes pixels, what only looks things up, and what a person hands over do not wait for each other
-    heavy, quick, taking = Turns(4, WAITING), Turns(8, WAITING), Turns(3, 2)
+    desk = Desk(bodies=2, refuse=refusal)
+    quick, taken = desk.quick, desk.taken
 
-    def share_of(owner: str) -> int:
-        return ALONE if owner == LOCAL_OWNER else SHARE
-
-    async def shown(request: Request, work: Callable[[], Response], turns: Turns = heavy) -> Response:
-        owner = owner_of(request)
-        try:
-            with turns.place(owner, share_of(owner)) as lane:
-                return await turns.run(lane, request, work) or Response(status_code=LEFT)
-        except StudioError as problem:
-            return refusal(problem)
-
-    async def taken(request: Request, work: Callable[[bytes], Response]) -> Response:
-        owner = owner_of(request)
-        try:
-            with taking.place(owner, share_of(owner)) as lane:
-                body = await request.body()  # only now, so that few of them are in memory at once
-                return await taking.run(lane, request, lambda: work(body)) or Response(status_code=LEFT)
-        except StudioError as problem:
-            return refusal(problem)
+    async def shown(request: Request, work: Callable[[], Response], turns: Turns = desk.heavy) -> Response:
+        return await desk.shown(request, work, turns)
 
     @router.get("/runs")
     async def runs(request: Request) -> Response:
@@ -177,22 +157,18 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
         return await shown(request, work)
 
     @router.get("/runs/{run_id}/run.safetensors")
-    def run_file(request: Request, run_id: str) -> Response:
-        owner = owner_of(request)
-        file = viewer.runs.opened(owner, run_id)  # from here on it stays readable, whatever makes room
-        if file is None:
-            if viewer.runs.get(owner, run_id) is None:
-                return refusal(NotThere("There is no such run here."))
-            return refusal(LatentsGone("The pixels of this run were let go to make room. Run it again."))
-        return StreamingResponse(
-            _chunks(file),
-            media_type="application/octet-stream",
-            headers={
-                "Cache-Control": "no-store",
-                "Content-Disposition": f'attachment; filename="run-{run_id}.safetensors"',
-                "Content-Length": str(os.fstat(file.fileno()).st_size),
-            },
-        )
+    async def run_file(request: Request, run_id: str) -> Response:
+        def work() -> Response:
+            owner = owner_of(request)
+            file = viewer.runs.opened(owner, run_id)  # from here on it stays readable, whatever makes room
+            if file is None:
+                if viewer.runs.get(owner, run_id) is None:
+                    raise NotThere("There is no such run here.")
+                raise LatentsGone("The pixels of this run were let go to make room. Run it again.")
+            kind, headers = "application/octet-stream", {"Cache-Control": "no-store"}
+            return file_response(file, kind, headers, f"run-{run_id}.safetensors")
+
+        return await shown(request, work, desk.files)
 
     @router.put("/uploads")
     async def upload(request: Request) -> Response:
@@ -274,12 +250,6 @@ def _index(step: str) -> int:
 
 def _png(png: bytes, more: Mapping[str, str] | None = None) -> Response:
     return Response(png, media_type="image/png", headers={**CACHED, **(more or {})})
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
 
 
 def _file(response: Response, request: Request, name: str) -> Response:

@@ -20,7 +20,7 @@ from studio.imaging.geometry import Bounds
 from studio.imaging.plain_png import write_plain
 from studio.project.pixels_store import PixelStore
 from studio.web.desk import Desk, json_object, only
-from studio.web.routes import owner_of
+from studio.web.owners import owner_of
 
 BODY_LIMIT = 4096  # bytes
 FARTHEST = 1_000_000  # px; no box is larger or farther away

@@ -36,6 +36,7 @@ from studio.requests import COUNT_RANGE
 from studio.settings import Settings
 from studio.viewer.viewer import Viewer
 from studio.web.accounts import Accounts, check_exposure
+from studio.web.connections import configured
 from studio.web.desk import Desk
 from studio.web.guard import protect
 from studio.web.page import build_page
@@ -100,7 +101,9 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
         database.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(build_routes(engine, jobs, store, wordbooks, rewriter.name if rewriter is not None else None))
+    opening = Desk(bodies=2)
+    named = rewriter.name if rewriter is not None else None
+    app.include_router(build_routes(engine, jobs, store, wordbooks, named, opening))
     app.include_router(build_prompt_routes(engine, jobs, store, wordbooks, rewriter, Desk()))
     app.include_router(build_run_routes(engine, jobs, viewer, Uploads()))
     app.add_api_route("/manifest.json", _manifest, methods=["GET"])
@@ -113,7 +116,7 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     app.include_router(build_document_routes(documents, pixels, thumbnails, desk))
     app.include_router(build_fill_routes(engine, jobs, pixels, Desk(), wordbooks))
     app.include_router(build_selection_routes(pixels, Desk()))
-    app.include_router(build_open_routes(pixels, Desk(bodies=2)))
+    app.include_router(build_open_routes(pixels, opening))
     blocks, mount = build_page(card)
     app = gr.mount_gradio_app(app, blocks, path="", **mount)
     guarded = protect(
@@ -142,9 +145,7 @@ def serve(settings: Settings) -> None:
     """
     with _listening(settings.host, settings.port) as listener:
         app, jobs = _build(settings, None)
-        config = uvicorn.Config(
-            app, log_level="warning", server_header=False, timeout_graceful_shutdown=1, limit_concurrency=256
-        )
+        config = configured(app, settings.certificate, settings.key)
         _Server(config, jobs, settings.address, settings.open_browser).run(sockets=[listener])
 
 

@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(eq=False)
-class _Lane:
+class Lane:
     """The requests of one owner: how many there are, and the places that they share."""
 
     limiter: anyio.CapacityLimiter
@@ -33,14 +33,16 @@ class Turns:
     """
 
     def __init__(self, at_once: int, waiting: int) -> None:
+        self._at_once = at_once
         self._limiter = anyio.CapacityLimiter(at_once)
         self._waiting = waiting
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
 
     @contextlib.contextmanager
-    def place(self, owner: str, share: int) -> Iterator[_Lane]:
+    def place(self, owner: str, share: int) -> Iterator[Lane]:
         """Counts a request of `owner` for as long as it is answered. Raises Busy if there are too many."""
-        lane = self._lanes.setdefault(owner, _Lane(anyio.CapacityLimiter(share)))
+        share = min(share, self._at_once)
+        lane = self._lanes.setdefault(owner, Lane(anyio.CapacityLimiter(share)))
         if lane.inside >= share + self._waiting:
             raise Busy(f"{lane.inside} of your requests are being answered already. Wait for some of them.")
         lane.inside += 1
@@ -51,7 +53,7 @@ class Turns:
             if not lane.inside:
                 self._lanes.pop(owner, None)
 
-    async def run(self, lane: _Lane, request: Request, work: Callable[[], Value]) -> Value | None:
+    async def run(self, lane: Lane, request: Request, work: Callable[[], Value]) -> Value | None:
         """What `work` returns, from a thread; None where the caller left meanwhile, which ends the work early.
 
         The request's body must have been read, or be empty.

@@ -11,8 +11,9 @@ from bare_requests import run
 from fastapi import Body, FastAPI, Request
 from fastapi.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
-from studio.web.guard import BODY_LIMIT, HEADER_LIMIT, PATH_LIMIT, QUERY_LIMIT, Guard
+from studio.web.guard import BODY_LIMIT, HEADER_LIMIT, PATH_LIMIT, PIECE, QUERY_LIMIT, Guard
 
 OURS = "http://127.0.0.1:7860"
 LIMITS = {"/studio/import": 50_000, "/studio/jobs": 2_000}
@@ -165,3 +166,31 @@ def _status(
     }
     run(Guard(application)(scope, receive, send))  # type: ignore[arg-type]
     return statuses[0]
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("size", [0, PIECE, PIECE + 1, 3 * PIECE])
+def test_a_large_answer_is_handed_to_the_server_in_pieces(size: int, more: bool) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    sent: list[Message] = []
+
+    async def application(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": content[:size], "more_body": more})
+        if more:
+            await send({"type": "http.response.body", "body": b"end"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": "/studio/x", "headers": [(b"host", b"127.0.0.1:7860")]}
+    run(Guard(application)(scope, receive, send))
+    bodies = [message["body"] for message in sent[1:]]
+    assert b"".join(bodies) == content[:size] + (b"end" if more else b"")
+    assert max(map(len, bodies)) <= PIECE
+    assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(bodies) - 1) + [False]
+    assert not more or bodies[-1] == b"end"
+    assert size <= PIECE or len(bodies[-1]) < 4  # it waits until the pieces before it are nearly gone

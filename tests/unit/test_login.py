@@ -21,6 +21,7 @@ from studio.web.guard import Guard, protect
 from studio.web.login import (
     SESSION_IDLE,
     SESSION_LONGEST,
+    TRIES_OF_STRANGERS,
     TRIES_PER_ADDRESS,
     TRIES_PER_NAME,
     Attempts,
@@ -341,6 +342,14 @@ def test_signing_out_ends_the_session_on_the_server(served: Guard) -> None:
     assert visit(served).get("/studio/who", headers={"cookie": f"wavebrush_session={token}"}).status_code == 401
 
 
+def test_a_browser_forgets_whoever_signs_out_or_is_followed_by_someone_else(served: Guard) -> None:
+    client = visit(served)
+    assert "clear-site-data" not in sign_in(client).headers
+    assert "clear-site-data" not in sign_in(client).headers  # the same person again, whose work waits here
+    assert sign_in(client, "bob", "another password").headers["clear-site-data"] == '"cache", "storage"'
+    assert client.post("/studio/logout").headers["clear-site-data"] == '"cache", "storage"'
+
+
 def test_signing_in_again_makes_a_new_session_and_ends_the_old(served: Guard) -> None:
     client = visit(served)
     sign_in(client)
@@ -407,6 +416,29 @@ def test_a_name_is_locked_after_its_attempts_and_free_again_later(served: Guard,
     assert sign_in(visit(served), "bob", "another password").status_code == 303
     clock.now += int(answer.headers["retry-after"])
     assert sign_in(visit(served)).status_code == 303
+
+
+def test_strangers_lock_nobody_out(served: Guard) -> None:
+    assert sign_in(visit(served, "10.0.0.1")).status_code == 303
+    for number in range(TRIES_OF_STRANGERS):
+        assert sign_in(visit(served, f"10.1.0.{number}"), password="wrong").status_code == 401
+    assert sign_in(visit(served, "10.1.1.1"), password="wrong").status_code == 429
+    assert sign_in(visit(served, "10.0.0.1")).status_code == 303  # where ann was before
+
+
+def test_failures_at_one_address_do_not_count_at_another(served: Guard) -> None:
+    for _ in range(TRIES_PER_NAME):
+        sign_in(visit(served, "10.0.0.1"), password="wrong")
+    assert sign_in(visit(served, "10.0.0.1")).status_code == 429
+    assert sign_in(visit(served, "10.0.0.2")).status_code == 303
+
+
+def test_where_names_are_familiar_is_bounded(served: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "MAX_WATCHED", 2)
+    for number in range(4):
+        assert sign_in(visit(served, f"10.0.0.{number}")).status_code == 303
+    assert isinstance(served.app, LoginGate)
+    assert len(served.app._familiar) == 2
 
 
 def test_an_address_is_locked_whatever_names_it_tries(served: Guard) -> None:

@@ -1,0 +1,269 @@
+"""Connections that bring nothing are cut off, and nobody opens all of them. With a clock of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from bare_requests import run
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from studio.web.connections import (
+    BODY_PATIENCE,
+    GIVEN_AT_LEAST,
+    HEAD_PATIENCE,
+    PER_ADDRESS,
+    TAKEN_AT_LEAST,
+    TAKING_PATIENCE,
+    Connection,
+    configured,
+    place_of,
+)
+
+CERTIFICATE = Path(__file__).parents[1] / "data" / "localhost.pem"
+ASKED = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Clock:
+    """What a protocol asks its loop for: timers that go off when `pass_by` says so, and tasks that never begin."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._count = itertools.count()
+
+    def call_later(self, delay: float, call: Callable[..., Any], *values: Any) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(self.now + delay, call, values, self)  # type: ignore[arg-type]
+        heapq.heappush(self._timers, (self.now + delay, next(self._count), handle))
+        return handle
+
+    def pass_by(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            self.now, _, handle = heapq.heappop(self._timers)
+            if not handle.cancelled():
+                handle._run()
+        self.now = end
+
+    def get_debug(self) -> bool:
+        return False
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        pass
+
+    def create_task(self, work: Any, **_: Any) -> _Task:
+        work.close()
+        return _Task()
+
+
+class _Task:
+    def add_done_callback(self, call: Callable[..., Any]) -> None:
+        pass
+
+
+class Wire(asyncio.Transport):
+    """A connection whose other end takes nothing by itself."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 50_000), "sockname": ("10.0.0.9", 7860)})
+        self.waiting = 0
+        self.aborted = self.closing = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def write(self, data: Any) -> None:
+        self.waiting += len(data)
+
+    def abort(self) -> None:
+        self.aborted = self.closing = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": scope["scheme"][-2:].encode()})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def connect(clock: Clock) -> Callable[..., tuple[Connection, Wire]]:
+    config, state = configured(_app), ServerState()
+
+    def connected(address: str = "10.0.0.1") -> tuple[Connection, Wire]:
+        connection, wire = Connection(config, state, {}, clock), Wire(address)
+        connection.connection_made(wire)
+        return connection, wire
+
+    return connected
+
+
+def test_whoever_connects_and_says_nothing_is_cut_off(clock: Clock, connect: Any) -> None:
+    (silent, silent_wire), (slow, slow_wire), (whole, whole_wire) = connect(), connect(), connect()
+    assert silent.cycle is None
+    slow.data_received(ASKED[:-1])
+    whole.data_received(ASKED)
+    clock.pass_by(HEAD_PATIENCE - 1)
+    slow.data_received(b"\r")  # a byte now and then wins no time
+    assert not silent_wire.closing
+    clock.pass_by(1)
+    assert (silent_wire.closing, slow_wire.closing, whole_wire.closing) == (True, True, False)
+
+
+def test_the_next_request_of_a_connection_has_to_come_whole_too(clock: Clock, connect: Any) -> None:
+    connection, wire = connect()
+    connection.data_received(ASKED)
+    run(connection.cycle.run_asgi(_app))
+    connection.data_received(ASKED[:9])
+    clock.pass_by(HEAD_PATIENCE - 1)
+    assert not wire.closing
+    clock.pass_by(1)
+    assert wire.closing
+    clock.pass_by(TAKING_PATIENCE)
+    assert wire.aborted  # it has not even taken the first answer
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(clock: Clock, connect: Any) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+    (none, none_wire), (slow, slow_wire), (steady, steady_wire) = connect(), connect(), connect()
+    for connection in (none, slow, steady):
+        connection.data_received(head)
+    for _ in range(4):
+        slow.data_received(b"x")
+        steady.data_received(b"x" * (GIVEN_AT_LEAST // 2))
+        run(steady.cycle.receive())
+        clock.pass_by(BODY_PATIENCE / 2)
+    assert (none_wire.aborted, slow_wire.aborted, steady_wire.aborted) == (True, True, False)
+    steady.data_received(b"x" * (1_000_000 - 2 * GIVEN_AT_LEAST))
+    clock.pass_by(10 * BODY_PATIENCE)
+    assert not steady_wire.aborted
+
+
+def test_a_body_that_stops_in_the_middle_is_not_waited_for(clock: Clock, connect: Any) -> None:
+    connection, wire = connect()
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+    connection.data_received(b"x" * GIVEN_AT_LEAST)
+    run(connection.cycle.receive())
+    clock.pass_by(BODY_PATIENCE)
+    assert not wire.aborted
+    clock.pass_by(BODY_PATIENCE)
+    assert wire.aborted
+
+
+def test_who_may_send_no_more_for_now_is_not_blamed(clock: Clock, connect: Any) -> None:
+    connection, wire = connect()
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+    connection.data_received(b"x" * (GIVEN_AT_LEAST + 1))  # which nobody takes up
+    clock.pass_by(3 * BODY_PATIENCE)
+    assert not wire.aborted
+
+
+@pytest.mark.parametrize(("taken", "aborted"), [(0, True), (TAKEN_AT_LEAST - 1, True), (TAKEN_AT_LEAST, False)])
+def test_an_answer_that_nobody_takes_is_not_kept(clock: Clock, connect: Any, taken: int, aborted: bool) -> None:
+    connection, wire = connect()
+    connection.data_received(ASKED)
+    wire.write(b"x" * 1_000_000)
+    connection.pause_writing()
+    wire.waiting -= taken
+    clock.pass_by(TAKING_PATIENCE)
+    assert wire.aborted == aborted
+
+
+def test_whoever_takes_an_answer_in_time_is_left_alone(clock: Clock, connect: Any) -> None:
+    connection, wire = connect()
+    connection.data_received(ASKED)
+    for _ in range(3):
+        wire.waiting = 100_000
+        connection.pause_writing()
+        clock.pass_by(TAKING_PATIENCE - 1)
+        wire.waiting = 10_000
+        connection.resume_writing()
+    clock.pass_by(TAKING_PATIENCE)
+    assert not wire.aborted
+
+
+def test_what_a_closing_connection_still_has_to_send_is_not_kept_for_ever(clock: Clock, connect: Any) -> None:
+    connection, wire = connect()
+    connection.data_received(ASKED)
+    run(connection.cycle.run_asgi(_app))
+    assert wire.waiting
+    clock.pass_by(connection.timeout_keep_alive)
+    assert wire.closing
+    connection.resume_writing()  # there is little left, and that stays
+    assert not wire.aborted
+    clock.pass_by(TAKING_PATIENCE)
+    assert wire.aborted
+
+
+def test_one_address_cannot_have_all_connections(connect: Any) -> None:
+    wires = [connect(f"2001:db8::{number:x}")[1] for number in range(1, PER_ADDRESS + 3)]
+    assert [wire.aborted for wire in wires] == [False] * PER_ADDRESS + [True] * 2
+    assert not connect("2001:db8:0:1::1")[1].aborted
+    assert not any(connect("127.0.0.1")[1].aborted for _ in range(PER_ADDRESS + 1))  # a proxy on this computer
+
+
+def test_a_place_is_free_again_once_a_connection_ended(connect: Any) -> None:
+    first, *_ = [connect()[0] for _ in range(PER_ADDRESS)]
+    first.connection_lost(None)
+    assert not connect()[1].aborted
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("::ffff:127.0.0.1", None),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("somewhere", "somewhere"),
+    ],
+)
+def test_places(address: str, place: str | None) -> None:
+    assert place_of(address) == place
+
+
+@contextlib.contextmanager
+def _running(config: uvicorn.Config) -> Iterator[int]:
+    server = uvicorn.Server(config)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(60)
+
+
+def test_a_certificate_makes_it_https() -> None:
+    trust = ssl.create_default_context(cafile=str(CERTIFICATE))
+    with _running(configured(_app, CERTIFICATE)) as port, httpx.Client(verify=trust, trust_env=False) as client:
+        assert client.get(f"https://127.0.0.1:{port}/").text == "ps"
