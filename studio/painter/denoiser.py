@@ -95,11 +95,23 @@ def velocity_error(
     return error
 
 
-def min_snr_weights(timesteps: Tensor, alphas: Tensor) -> Tensor:
-    """Weight of each sample's velocity error, (B,), 1 on average over all timesteps."""
+def loss_weights(timesteps: Tensor, alphas: Tensor) -> Tensor:
+    """Weight of each sample's velocity error, (B,), 1 on average over all timesteps: half min-SNR, half even.
+
+    Min-SNR alone is nearly 0 at both ends, where a small model that sees few pictures settles composition (mostly
+    noise) and the texture that tells the styles apart (mostly picture).
+    """
     snr = alphas / (1 - alphas)
     weights = snr.clamp(max=GAMMA) / (snr + 1)
-    return weights[timesteps] / weights.mean()
+    return (weights[timesteps] / weights.mean() + 1) / 2
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether mixed precision pays: on GPUs, and on CPUs with instructions for it (1.4 times as many samples)."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +243,7 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
     saving = Every(stage.save_every)
     began, spent_before, first = time.monotonic(), spent, samples
     losses: list[float] = []
-    count = preset.batch // member.size
+    count, mixed = preset.batch // member.size, computes_in_bfloat16(device)
     if member.leads:
         log.write(step=step, seconds=spent, pictures=len(table), parameters=sum(p.numel() for p in parameters))
     stopping = budget.over(spent, step)
@@ -240,9 +252,9 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = draw_batch(latents, table, count, step, member.rank)
-        weights = min_snr_weights(batch.timesteps, alphas)
+        weights = loss_weights(batch.timesteps, alphas)
         clean = batch.clean.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             error = velocity_error(model, clean, batch.noise, batch.timesteps, batch.tokens, alphas)
         loss = (error * weights).mean()
         optimizer.zero_grad(set_to_none=True)

@@ -28,7 +28,7 @@ class Preset:
     text_length: int  # tokens, end included
     vocabulary: int
     unet_channels: tuple[int, ...]
-    unet_layers: int  # residual blocks per resolution
+    unet_layers: tuple[int, ...]  # residual blocks per resolution, fine to coarse
     unet_heads: int
     unet_attention: tuple[bool, ...]  # cross-attention per resolution, fine to coarse
     unet_groups: int
@@ -69,11 +69,11 @@ PRESETS: dict[str, Preset] = {
             text_length=40,
             vocabulary=1500,
             unet_channels=(64, 128, 256),
-            unet_layers=1,
+            unet_layers=(2, 1, 1),
             unet_heads=4,
             unet_attention=(False, True, True),
             unet_groups=16,
-            batch=24,
+            batch=48,
             rate=6e-4,
             warm_up=200,
         ),
@@ -95,7 +95,7 @@ PRESETS: dict[str, Preset] = {
             text_length=40,
             vocabulary=2000,
             unet_channels=(160, 256, 384),
-            unet_layers=2,
+            unet_layers=(2, 2, 2),
             unet_heads=8,
             unet_attention=(False, True, True),
             unet_groups=32,
@@ -121,7 +121,7 @@ PRESETS: dict[str, Preset] = {
             text_length=32,
             vocabulary=600,
             unet_channels=(16, 32),
-            unet_layers=1,
+            unet_layers=(1, 1),
             unet_heads=2,
             unet_attention=(False, True),
             unet_groups=8,

@@ -125,7 +125,7 @@ def decide(rng: np.random.Generator, chosen: Mapping[str, str | None]) -> Scene:
         and dice.chance(0.5)
     ):
         scene = replace(scene, time=dice.pick(("dawn", "morning", "midday")) if scene.terrain != "space" else "night")
-    trees = dice.pick(FOREST_TREES, (0.42, 0.3, 0.16, 0.12 if scene.season == "spring" else 0))
+    trees = dice.pick(FOREST_TREES, (0.42, 0.3, 0.16, 0.4 if scene.season == "spring" else 0))
     scene = replace(
         scene,
         trees=trees if scene.terrain == "forest" else ("pine" if trees != "leafy" else "leafy"),
@@ -204,7 +204,7 @@ def _land_things(scene: Scene, dice: _Dice) -> list[str]:
             maybe(WATERFALL, 0.0 if winter else 0.16)
         case "hills":
             wishes = (LONE_TREE, CHERRY_TREE, COTTAGE, WINDMILL, "")
-            focus = dice.pick(wishes, (0.35, 0.12 if scene.season == "spring" else 0.0, 0.22, 0.22, 0.15))
+            focus = dice.pick(wishes, (0.3, 0.5 if scene.season == "spring" else 0.0, 0.22, 0.22, 0.15))
             things += [focus] if focus else []
             maybe(PATH, 0.5)
         case "sea":

@@ -1,7 +1,10 @@
-"""Start a new denoiser from an older painter: the same UNet, and the words that both tokenizers know."""
+"""Start a new denoiser from an older painter: its UNet, with layers added where the new one has more, and the
+words that both tokenizers know.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -14,20 +17,23 @@ from studio.errors import StudioError
 _TOKENS = "token_embedding.weight"
 _POSITIONS = "position_embedding.weight"
 _COUNTS = "position_ids"
+# zero in an added layer: the last part of every residual branch, and the bias of a shortcut
+_SILENT = ("conv2.weight", "conv2.bias", "proj_out.weight", "proj_out.bias", "conv_shortcut.bias")
 
 
 @torch.no_grad()
 def warm_start(text_encoder: CLIPTextModel, unet: UNet2DConditionModel, tokenizer: CLIPTokenizer, folder: Path) -> int:
     """Copies the weights of the pipeline in `folder` and returns how many tokens of `tokenizer` it knew.
 
-    Tokens are matched by their text; the others keep their random vectors. Raises StudioError if the networks
-    differ in anything but their vocabulary and their longest prompt.
+    Tokens are matched by their text; the others keep their random vectors. Layers that only the new UNet has
+    start as the identity, so that it begins with the old one's answers. Raises StudioError if the networks differ
+    in anything but the vocabulary, the longest prompt and the number of layers per resolution.
     """
     old_tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     old_unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
     old_text = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
     try:
-        unet.load_state_dict(old_unet.state_dict())
+        unet.load_state_dict(grown(old_unet, unet))
     except RuntimeError as problem:
         raise StudioError(f"The UNet in {folder} has other sizes than the preset: {problem}") from problem
 
@@ -46,6 +52,34 @@ def warm_start(text_encoder: CLIPTextModel, unet: UNet2DConditionModel, tokenize
         else:
             raise StudioError(f"{name} in {folder} is {tuple(old.shape)}; the preset wants {tuple(new.shape)}.")
     return known
+
+
+def grown(old: UNet2DConditionModel, new: UNet2DConditionModel) -> dict[str, Tensor]:
+    """Weights for `new` that make it answer as `old` does, where `new` has as many or more layers per block.
+
+    Added layers come last on the way down and, as each of them sends a skip connection, after the first layer on
+    the way up. A residual branch whose last convolution is zero adds nothing: Net2Net's identity layers, Chen et
+    al. 2016 (arXiv:1511.05641).
+    """
+    state: dict[str, Tensor] = new.state_dict()
+    for name, fresh in state.items():
+        if name.endswith(_SILENT):
+            fresh.zero_()
+        elif name.endswith("conv_shortcut.weight"):  # (out, out + skip, 1, 1): what came, without the skip
+            fresh.zero_()[:, : len(fresh), 0, 0].fill_diagonal_(1.0)
+    for name, known in old.state_dict().items():
+        state[_grown_name(name, old, new)] = known
+    return state
+
+
+def _grown_name(name: str, old: UNet2DConditionModel, new: UNet2DConditionModel) -> str:
+    """Where a weight of `old` belongs in `new`."""
+    found = re.match(r"up_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.", name)
+    if found is None or found[3] == "0":
+        return name
+    block = int(found[1])
+    added = len(new.up_blocks[block].resnets) - len(old.up_blocks[block].resnets)
+    return f"up_blocks.{block}.{found[2]}.{int(found[3]) + added}.{name[found.end() :]}"
 
 
 def _copy_tokens(new: Tensor, old: Tensor, vocabulary: dict[str, int], old_vocabulary: dict[str, int]) -> int:

@@ -27,8 +27,9 @@ from studio.painter.denoiser import (
     Denoiser,
     DenoiserStage,
     build_scheduler,
+    computes_in_bfloat16,
     draw_batch,
-    min_snr_weights,
+    loss_weights,
     token_table,
     train_denoiser,
     velocity_error,
@@ -233,8 +234,9 @@ def test_two_workers_average_the_gradients_of_their_halves(folder: Path) -> None
     model = Denoiser(PRESET, tokenizer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for rank in (0, 1):
         half = draw_batch(latents, table, PRESET.batch // 2, 0, rank)
-        errors = velocity_error(model, half.clean, half.noise, half.timesteps, half.tokens, alphas)
-        ((errors * min_snr_weights(half.timesteps, alphas)).mean() / 2).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bfloat16(CPU)):
+            errors = velocity_error(model, half.clean, half.noise, half.timesteps, half.tokens, alphas)
+        ((errors * loss_weights(half.timesteps, alphas)).mean() / 2).backward()
     parameters = list(model.parameters())
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     moments = state["optimizer"]["state"]  # type: ignore[index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,13 +14,15 @@ from studio.painter.denoiser import (
     TIMESTEPS,
     build_scheduler,
     build_unet,
+    computes_in_bfloat16,
     draw_batch,
-    min_snr_weights,
+    loss_weights,
     stratified_timesteps,
     velocity_error,
 )
 from studio.painter.latents import Latents
 from studio.painter.preset import PRESETS
+from studio.painter.warm_start import grown
 from studio.requests import SOLVERS
 
 ALPHAS = build_scheduler().alphas_cumprod
@@ -68,14 +72,15 @@ def test_every_solver_reaches_the_only_picture_there_is(solver: str) -> None:
     torch.testing.assert_close(x, picture, atol=0.05, rtol=0)
 
 
-def test_weights_follow_min_snr_and_are_one_on_average() -> None:
+def test_weights_are_half_min_snr_and_half_even_and_one_on_average() -> None:
     every = torch.arange(TIMESTEPS)
-    weights = min_snr_weights(every, ALPHAS)
+    weights = loss_weights(every, ALPHAS)
     assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
     snr = (ALPHAS / (1 - ALPHAS)).double()
-    expected = torch.minimum(snr, torch.tensor(5.0)) / (snr + 1)
-    torch.testing.assert_close(weights / weights.max(), (expected / expected.max()).float(), atol=1e-5, rtol=1e-4)
+    min_snr = torch.minimum(snr, torch.tensor(5.0)) / (snr + 1)
+    torch.testing.assert_close(weights, ((min_snr / min_snr.mean() + 1) / 2).float(), atol=1e-5, rtol=1e-4)
     assert int(weights.argmax()) == int((snr - 5).abs().argmin())
+    assert float(weights.min()) >= 0.5, "no part of the run is left out"
 
 
 def test_timesteps_of_a_batch_cover_the_range_evenly() -> None:
@@ -121,3 +126,30 @@ def test_unet_returns_a_velocity_of_its_latents_shape(name: str) -> None:
     with torch.inference_mode():
         prompt_embeds = torch.zeros(1, preset.text_length, preset.text_width)
         assert build_unet(preset)(latents, 10, prompt_embeds).sample.shape == latents.shape
+
+
+@pytest.mark.parametrize("layers", [(1, 1), (2, 1), (1, 3), (3, 2)])
+def test_a_grown_unet_begins_with_the_old_ones_answers_and_can_learn_in_its_new_layers(
+    layers: tuple[int, int],
+) -> None:
+    torch.manual_seed(0)
+    preset = PRESETS["smoke"]
+    old, new = build_unet(preset), build_unet(replace(preset, unet_layers=layers))
+    new.load_state_dict(grown(old, new))
+    inputs = (torch.randn(2, preset.latent_channels, 8, 8), torch.tensor([3, 900]))
+    prompt_embeds = torch.randn(2, preset.text_length, preset.text_width)
+    expected, made = old(*inputs, prompt_embeds).sample, new(*inputs, prompt_embeds).sample
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
+
+    torch.autograd.backward(made.square().mean())
+    still = [
+        name for name, p in new.named_parameters() if name.endswith("conv2.weight") and not p.grad.abs().sum() > 0
+    ]
+    assert not still
+
+
+def test_mixed_precision_follows_what_the_device_can() -> None:
+    assert computes_in_bfloat16(torch.device("cuda"))
+    able = torch.cpu.get_capabilities()
+    expected = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    assert computes_in_bfloat16(torch.device("cpu")) is expected
