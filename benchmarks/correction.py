@@ -6,8 +6,8 @@
 
 Every cell paints the same prompts from the same seeds, those of the model card's Fréchet distance: pictures are
 compared with rendered ones in the feature space of EfficientNet-lite0. The gap is measured in the very runs that paint
-them. Epsilon scaling leaves the first step alone: in nearly pure noise, where the painter's cosine schedule starts, a
-clean estimate from scaled noise would be hundreds of times too large.
+them. Epsilon scaling leaves the first step alone, as `EpsilonScaling` does by itself: in nearly pure noise, where the
+painter's cosine schedule starts, a clean estimate from scaled noise would be hundreds of times too large.
 
 What was made is kept under runs/, by the digest of the weights. Cells grow together, batch by batch, so that the table
 is fair whenever the time is up; results.md is written once every cell has all its pictures.
@@ -25,7 +25,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -38,6 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import generate as pace  # noqa: E402 - the other benchmark in this folder
 import numpy as np  # noqa: E402
+from kept import Kept, follow  # noqa: E402
 
 from studio.diffusion.strengths import Strengths  # noqa: E402
 
@@ -156,7 +157,7 @@ class Studio:
             )
             values |= packed("forward", forward.forward(samples, clean))
         values["seconds"] = np.array([time.process_time() - began])
-        save(chunk(self.settings, cell, start), values)
+        kept_of(self.settings, cell).save(start, values)
 
     def calibrate(self, solver: str, steps: int) -> None:
         from studio.diffusion.gap import Meter
@@ -180,21 +181,8 @@ def hooks_of(cell: Cell) -> list[Any]:
     from studio.diffusion.correction import Correction
 
     if cell.scaling is not None:
-        return [_AfterTheFirstStep(EpsilonScaling(cell.scaling))]
+        return [EpsilonScaling(cell.scaling)]
     return [] if cell.strengths is None else [Correction(strengths=cell.strengths)]
-
-
-@dataclass(frozen=True)
-class _AfterTheFirstStep:
-    """A hook that acts before the solver steps, from the second step on."""
-
-    hook: Any
-
-    def __call__(self, step: Any) -> Any:
-        return self.hook(step)
-
-    def before(self, step: Any) -> Any:
-        return step.denoised if step.number == 1 else self.hook.before(step)
 
 
 def packed(side: str, energies: Energies) -> dict[str, np.ndarray]:
@@ -209,7 +197,7 @@ def _studio(settings: Settings) -> Studio:
 
 def paint(settings: Settings, cell: Cell, start: int) -> None:
     """Makes one batch in a worker, unless the time is over or it is there already."""
-    if not chunk(settings, cell, start).exists() and time.time() <= settings.deadline:
+    if not kept_of(settings, cell).is_there(start) and time.time() <= settings.deadline:
         _studio(settings).paint(cell, start)
 
 
@@ -222,40 +210,16 @@ def calibrate(settings: Settings, solver: str, steps: int) -> None:
 # -- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def chunk(settings: Settings, cell: Cell, start: int) -> Path:
-    count = min(settings.batch, settings.count - start)
-    return settings.folder / "cells" / cell.folder / f"{start:05d}-{count}.npz"
+def kept_of(settings: Settings, cell: Cell) -> Kept:
+    return Kept(settings.folder / "cells" / cell.folder, settings.batch, settings.count)
+
+
+def load(settings: Settings, cell: Cell) -> dict[str, np.ndarray]:
+    return kept_of(settings, cell).load(alike=("steps", "levels"))
 
 
 def calibration_file(settings: Settings, solver: str, steps: int) -> Path:
     return settings.folder / f"calibration-{solver.replace(' ', '_')}-{steps}-{settings.calibration}.json"
-
-
-def save(path: Path, values: dict[str, np.ndarray]) -> None:
-    from studio.painter.progress import write_file
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as file:
-            np.savez(file, **values)
-
-    write_file(path, write)
-
-
-def load(settings: Settings, cell: Cell) -> dict[str, np.ndarray]:
-    """Everything that is kept of a cell, up to the first batch that is missing."""
-    parts: list[dict[str, np.ndarray]] = []
-    for start in range(0, settings.count, settings.batch):
-        path = chunk(settings, cell, start)
-        if not path.exists():
-            break
-        with np.load(path) as stored:
-            parts.append(dict(stored))
-    return {
-        name: parts[0][name]
-        if name.endswith(("steps", "levels"))
-        else np.concatenate([p[name] for p in parts if name in p])
-        for name in (parts[0] if parts else ())
-    }
 
 
 def energies(made: dict[str, np.ndarray], side: str, count: int) -> Energies:
@@ -292,21 +256,12 @@ def work(workers: int, settings: Settings, pairs: Sequence[tuple[str, int]]) -> 
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         longest_first = sorted(pairs, key=lambda pair: -pair[1])
-        _follow("calibrations", [pool.submit(calibrate, settings, *pair) for pair in longest_first])
+        follow("calibrations", [pool.submit(calibrate, settings, *pair) for pair in longest_first])
         if time.time() > settings.deadline:
             return
         cells = [cell for pair in pairs for cell in cells_of(settings, *pair)]
         starts = range(0, settings.count, settings.batch)
-        _follow("batches", [pool.submit(paint, settings, cell, start) for start in starts for cell in cells])
-
-
-def _follow(what: str, futures: list[Any]) -> None:
-    began = time.monotonic()
-    for done, future in enumerate(as_completed(futures), start=1):
-        future.result()
-        left = (time.monotonic() - began) / done * (len(futures) - done) / 60
-        if sys.stderr.isatty() or done % max(len(futures) // 20, 1) == 0:
-            print(f"{done} of {len(futures)} {what}, {left:.0f} min left", file=sys.stderr, flush=True)
+        follow("batches", [pool.submit(paint, settings, cell, start) for start in starts for cell in cells])
 
 
 def core_minutes(settings: Settings, cells: Sequence[Cell]) -> float:

@@ -29,7 +29,7 @@ import platform
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -43,6 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import cv2  # noqa: E402
 import generate as pace  # noqa: E402 - the other benchmark in this folder
 import numpy as np  # noqa: E402
+from kept import Kept, follow  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from studio.requests import INTENTS, Fill, TextToImage  # noqa: E402
@@ -243,7 +244,7 @@ class Studio:
             "before": pooled(self.perception, np.stack(before)),
             "after": pooled(self.perception, np.stack(after)),
         }
-        save(chunk(settings, cell, start), values)
+        kept_of(settings, cell).save(start, values)
 
 
 @functools.cache
@@ -253,38 +254,15 @@ def _studio(settings: Settings) -> Studio:
 
 def work_on(settings: Settings, cell: Cell, start: int) -> None:
     """Makes one batch in a worker, unless the time is over or it is there already."""
-    if not chunk(settings, cell, start).exists() and time.time() <= settings.deadline:
+    if not kept_of(settings, cell).is_there(start) and time.time() <= settings.deadline:
         _studio(settings).fill(settings, cell, start)
 
 
 # -- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def chunk(settings: Settings, cell: Cell, start: int) -> Path:
-    count = min(settings.batch, settings.count - start)
-    return settings.folder / cell.folder / f"{start:05d}-{count}.npz"
-
-
-def save(path: Path, values: dict[str, np.ndarray]) -> None:
-    from studio.painter.progress import write_file
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as file:
-            np.savez(file, **values)
-
-    write_file(path, write)
-
-
-def load(settings: Settings, cell: Cell) -> dict[str, np.ndarray]:
-    """Everything that is kept of a cell, up to the first batch that is missing."""
-    parts: list[dict[str, np.ndarray]] = []
-    for start in range(0, settings.count, settings.batch):
-        path = chunk(settings, cell, start)
-        if not path.exists():
-            break
-        with np.load(path) as stored:
-            parts.append(dict(stored))
-    return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+def kept_of(settings: Settings, cell: Cell) -> Kept:
+    return Kept(settings.folder / cell.folder, settings.batch, settings.count)
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
@@ -418,7 +396,7 @@ def main() -> int:
         deadline=time.time() + 60 * options.minutes if options.minutes else float("inf"),
     )
     _fill_all(options.workers, settings)
-    made = {cell: load(settings, cell) for cell in CELLS}
+    made = {cell: kept_of(settings, cell).load() for cell in CELLS}
     count = min(len(some["rows"]) if some else 0 for some in made.values())
     if count < 6:
         print("The time was over before there was anything to compare. The same command goes on.", file=sys.stderr)
@@ -439,13 +417,7 @@ def _fill_all(workers: int, settings: Settings) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         starts = range(0, settings.count, settings.batch)
-        futures = [pool.submit(work_on, settings, cell, start) for start in starts for cell in CELLS]
-        began = time.monotonic()
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            left = (time.monotonic() - began) / done * (len(futures) - done) / 60
-            if sys.stderr.isatty() or done % max(len(futures) // 20, 1) == 0:
-                print(f"{done} of {len(futures)} batches, {left:.0f} min left", file=sys.stderr, flush=True)
+        follow("batches", [pool.submit(work_on, settings, cell, start) for start in starts for cell in CELLS])
 
 
 if __name__ == "__main__":
