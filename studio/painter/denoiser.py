@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTokenizer
 
 from studio.painter.crew import Member
@@ -28,6 +29,7 @@ MEMORY = 0.9995  # of the averaged weights
 LOG_EVERY = 50  # steps
 MEASURE_EVERY = 500  # steps
 TIMESTEPS = 1000
+FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -244,6 +246,8 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
     began, spent_before, first = time.monotonic(), spent, samples
     losses: list[float] = []
     count, mixed = preset.batch // member.size, computes_in_bfloat16(device)
+    # on a CPU the fused attention's way back is slow for so few tokens
+    attention = [SDPBackend.MATH] if device.type == "cpu" else list(FUSED)
     if member.leads:
         log.write(step=step, seconds=spent, pictures=len(table), parameters=sum(p.numel() for p in parameters))
     stopping = budget.over(spent, step)
@@ -254,7 +258,7 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
         batch = draw_batch(latents, table, count, step, member.rank)
         weights = loss_weights(batch.timesteps, alphas)
         clean = batch.clean.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed), sdpa_kernel(attention):
             error = velocity_error(model, clean, batch.noise, batch.timesteps, batch.tokens, alphas)
         loss = (error * weights).mean()
         optimizer.zero_grad(set_to_none=True)
