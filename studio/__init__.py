@@ -13,21 +13,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from studio.diffusion.correction import Correction
+    from studio.diffusion.harmonise import Rewind, harmonising
+    from studio.diffusion.known import KeepKnown
     from studio.diffusion.observe import observe
     from studio.diffusion.run_file import load_recording
+    from studio.diffusion.start import seeded_noise, start_at
     from studio.engine import Engine
     from studio.requests import TextToImage
 
 __version__ = "0.1.0"
 
-__all__ = ["Correction", "Engine", "TextToImage", "__version__", "load_recording", "observe"]
+__all__ = [
+    "Correction",
+    "Engine",
+    "KeepKnown",
+    "Rewind",
+    "TextToImage",
+    "__version__",
+    "harmonising",
+    "load_recording",
+    "observe",
+    "seeded_noise",
+    "start_at",
+]
 
 _HOMES = {
     "Correction": "studio.diffusion.correction",
     "Engine": "studio.engine",
+    "KeepKnown": "studio.diffusion.known",
+    "Rewind": "studio.diffusion.harmonise",
     "TextToImage": "studio.requests",
+    "harmonising": "studio.diffusion.harmonise",
     "load_recording": "studio.diffusion.run_file",
     "observe": "studio.diffusion.observe",
+    "seeded_noise": "studio.diffusion.start",
+    "start_at": "studio.diffusion.start",
 }
 
 

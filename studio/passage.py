@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from studio.errors import StudioError
 
 if TYPE_CHECKING:
-    from studio.diffusion.harmonise import Rewind, Turn
+    from studio.diffusion.harmonise import Rewind
     from studio.diffusion.recording import Recording
     from studio.diffusion.resume import ResumePoint
     from studio.diffusion.start import Start
@@ -24,7 +24,8 @@ class Passage:
 
     hooks: tuple[Any, ...] = ()  # of the seam; they come after the request's own
     start: Start | None = None  # where the run begins, if not in pure noise
-    rewinding: Callable[[ResumePoint | Start | None], Rewind] | None = None  # from there: which steps are made again
+    # which steps are made again from there, and whether every step's last pass is recorded or the newest turn alone
+    rewinding: Callable[[ResumePoint | Start | None, bool], Rewind] | None = None
     pipe: Any = None  # that makes the steps, of the same parts as the model's own pipeline, if not that one
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of its call, beside the request's
 
@@ -64,33 +65,13 @@ class Going:
 
     def again_and_again(self, arguments: dict[str, Any], rewind: Rewind) -> Any:
         """What the pipeline makes in the last of as many calls as the plan has. Raises Cancelled."""
-        output: Any = None
-        rewind.whole = self._record
         try:
             with _encoding_once(self._pipe):
-                for turn in rewind:
-                    output = self._turned(arguments, turn)
-            return output
+                return rewind.paint(self._pipe, lambda: self._pipe(**arguments), self._hooks, self._on_step)
         finally:
             if self._record:
                 with contextlib.suppress(StudioError):
                     self.recording = rewind.recording
-
-    def _turned(self, arguments: dict[str, Any], turn: Turn) -> Any:
-        from studio.diffusion.observe import observe
-
-        with (
-            turn,
-            observe(
-                self._pipe,
-                hooks=turn.renewed(self._hooks),
-                on_step=lambda step: self._on_step(step, turn.run),
-                resume=turn.resume,
-                until=turn.until,
-            ) as turn.run,
-        ):
-            return self._pipe(**arguments)
-        return None  # ended before the pipeline made anything, as this turn was to
 
 
 @contextlib.contextmanager
@@ -111,11 +92,14 @@ def _encoding_once(pipe: Any) -> Iterator[None]:
         calls.append((args, kwargs, found))
         return found
 
-    pipe.encode_prompt = once
+    attributes = vars(pipe)
+    own = {"encode_prompt": encode} if "encode_prompt" in attributes else {}
+    attributes["encode_prompt"] = once
     try:
         yield
     finally:
-        del pipe.encode_prompt
+        attributes.pop("encode_prompt", None)
+        attributes.update(own)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -83,7 +83,11 @@ class Prediction:
     def output_for(self, change: Tensor, model_output: Tensor) -> Tensor:
         """The output that moves the clean estimate by `change`. Channels that tell a variance stay as they are."""
         mean = _mean(model_output, change)
-        moved = (mean + change / self.of_output).to(model_output.dtype)
+        if isinstance(self.of_output, Tensor):  # tokens without noise are what they are, whatever the model says
+            shift = torch.where(self.of_output == 0, 0, change / self.of_output)
+        else:
+            shift = change / self.of_output
+        moved = (mean + shift).to(model_output.dtype)
         return moved if mean is model_output else torch.cat([moved, model_output[:, mean.shape[1] :]], dim=1)
 
 

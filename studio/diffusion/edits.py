@@ -84,7 +84,7 @@ def renoised(point: ResumePoint, noise: Tensor) -> ResumePoint:
     if implied is None:
         raise StudioError(f"Step {point.index} holds no noise that could be exchanged. Choose an earlier step.")
     exact = torch.promote_types(implied.dtype, torch.float32)
-    change = noise.to(implied.device, exact) - implied.to(exact)
+    change = noise.to(implied.device, exact) * point.step.deviation - implied.to(exact)
     return _moved(point, Change(noise=change))
 
 

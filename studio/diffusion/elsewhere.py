@@ -11,9 +11,12 @@ from studio.diffusion.resume import ResumePoint
 from studio.diffusion.steps import Step, level_of_noise
 from studio.errors import StudioError
 
+# they tell by their place in the schedule how many steps they remember, and would take what is not there for zero
+_ALWAYS_FROM_THE_BEGINNING = frozenset({"LMSDiscreteScheduler", "PNDMScheduler"})
 
-def entry_of(point: ResumePoint, scheduler: Any, ladder: Ladder) -> tuple[int, Tensor]:
-    """The place in the new list of timesteps whose level is nearest, and the sample to enter there.
+
+def entry_of(point: ResumePoint, scheduler: Any, ladder: Ladder, begin: int) -> tuple[int, Tensor]:
+    """The place in the new list of timesteps whose level is nearest, from `begin` on, and the sample to enter there.
 
     The sample is made of the point's clean estimate and its implied noise. Raises StudioError if either schedule has
     no known levels, or if the new solver cannot start in the middle.
@@ -25,7 +28,7 @@ def entry_of(point: ResumePoint, scheduler: Any, ladder: Ladder) -> tuple[int, T
     distances = {
         place: abs(level_of_noise(*level) - step.noise_level)
         for place in _starts(scheduler, ladder)
-        if (level := ladder.level(place)) is not None
+        if place >= begin and (level := ladder.level(place)) is not None
     }
     if not distances:
         raise StudioError(f"The noise levels of {name} are not known here. Choose another solver to go on with.")
@@ -49,10 +52,11 @@ def check_start(scheduler: Any, ladder: Ladder, place: int) -> None:
 
 def _starts(scheduler: Any, ladder: Ladder) -> list[int]:
     """The places at which a solver without a memory can start."""
-    if type(scheduler).__name__ == "PNDMScheduler":
-        raise StudioError("PNDM cannot start in the middle of a run. Choose another solver to go on with.")
+    name = type(scheduler).__name__
+    if name in _ALWAYS_FROM_THE_BEGINNING:
+        raise StudioError(f"{name} cannot start in the middle of a run. Choose another solver to go on with.")
     orders = getattr(scheduler, "order_list", None)
-    if type(scheduler).__name__ == "DPMSolverSinglestepScheduler" and orders:
+    if name == "DPMSolverSinglestepScheduler" and orders:
         return [place for place, order in enumerate(orders[: len(ladder.timesteps)]) if order == 1]
     return list(range(0, len(ladder.timesteps), int(getattr(scheduler, "order", 1))))
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from studio.diffusion.levels import Ladder, scalar
-from studio.diffusion.memory import same
+from studio.diffusion.memory import RandomState, restore_random, same
 from studio.diffusion.obstacles import SKIP, obstacle_of, way_of
-from studio.diffusion.timesteps import SkippedTimesteps
+from studio.diffusion.timesteps import SkippedTimesteps, TrimmedTimesteps
 from studio.errors import StudioError
 
 
@@ -26,6 +26,7 @@ class Entrance(ABC):
 
     _x: Tensor  # the sample to enter with
     _source = "the recorded run"  # whose arguments the pipeline has to be called with
+    _begin_known = True  # whether the place that the run begins at is known before the pipeline has said it
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
@@ -35,6 +36,7 @@ class Entrance(ABC):
         self.begin = 0  # place in it that the run itself began at
         self.pending = False  # between `set_timesteps` and the first step
         self.first = False  # from then until that step has been checked
+        self._before: tuple[RandomState, torch.device] | None = None  # the program's own random numbers
         self.start_over()
 
     def start_over(self) -> None:
@@ -59,16 +61,28 @@ class Entrance(ABC):
 
     def begin_pass(self, scheduler: Any, ladder: Ladder) -> None:
         """The scheduler has set its timesteps: hands the loop a list that leads to the step."""
-        self._full = scheduler.timesteps
+        self._full = full = scheduler.timesteps
+        self.pending = self.first = True
+        self._enter_from(0, scheduler, ladder)
+
+        def begins_at(begin: int) -> int:
+            if self.pending and not self._begin_known:
+                self._enter_from(begin, scheduler, ladder)
+            return self._place
+
+        if self._way == SKIP:
+            scheduler.timesteps = SkippedTimesteps.of(full, self._place, self._interrupt, begins_at)
+        elif self._begin_known:
+            scheduler.timesteps = torch.cat([full[: self.begin], full[self._place :]])
+        else:
+            scheduler.timesteps = TrimmedTimesteps.of(full, self._place, begins_at)
+
+    def _enter_from(self, begin: int, scheduler: Any, ladder: Ladder) -> None:
+        """Finds the place and the sample, where the run begins at `begin`."""
         before = self._x
-        self._find(scheduler, ladder)
+        self._find(scheduler, ladder, begin)
         if self._fed is not None and self._x is not before:  # some pipelines prepare their latents first
             self._fed.copy_(fit_prepared(self._pipe, self._fed, self._entering(self._fed)))
-        if self._way == SKIP:
-            scheduler.timesteps = SkippedTimesteps.of(self._full, self._place, self._interrupt)
-        else:
-            scheduler.timesteps = torch.cat([self._full[: self.begin], self._full[self._place :]])
-        self.pending = self.first = True
 
     def arrive(self, scheduler: Any, device: torch.device) -> None:
         """The first step is about to be made, or its model input to be scaled: tells the solver where it stands."""
@@ -107,15 +121,27 @@ class Entrance(ABC):
         """The sample, for latents as the pipeline has them at this point."""
 
     @abstractmethod
-    def _find(self, scheduler: Any, ladder: Ladder) -> None:
-        """Sets the place of the step in the new list of timesteps and where the run begins in it, and the sample."""
+    def _find(self, scheduler: Any, ladder: Ladder, begin: int) -> None:
+        """Sets the place of the step in the new list of timesteps and where the run begins in it, and the sample.
+
+        `begin` is the place that the pipeline begins at, as far as it has said so.
+        """
 
     @abstractmethod
     def _restore(self, scheduler: Any, device: torch.device) -> None:
         """Puts the solver and the global random generators into their state."""
 
-    def leave(self) -> None:  # noqa: B027 (most have nothing to put back)
-        """The block is left, whatever happened in it."""
+    def _remember_random(self, device: torch.device) -> None:
+        """The global generators are about to be set: keeps them as the program has them, at the first call alone."""
+        if self._before is None:
+            self._before = RandomState.read((), device, None), device
+
+    def leave(self) -> None:
+        """The block is left, whatever happened in it: the program goes on with the random numbers that it had."""
+        if self._before is not None:
+            random, device = self._before
+            restore_random(random.torch_state, random.device_state, device)
+            self._before = None
 
     @abstractmethod
     def _refuse(self, obstacle: str) -> None:
@@ -134,7 +160,7 @@ def fit_prepared(pipe: Any, prepared: Tensor, x: Tensor) -> Tensor:
     Some pipelines hide a part of their latents from the scheduler: the first frame, which is given, or channels that
     condition. That part stays as it was prepared. Raises StudioError where the shapes do not fit.
     """
-    if "SanaSprint" in type(pipe).__name__:
+    if type(pipe).__name__ == "SanaSprintPipeline":  # which scales what it has prepared; from a picture, it does not
         x = x / pipe.scheduler.config.sigma_data
     if prepared.shape == x.shape:
         return x.clone()

@@ -31,6 +31,7 @@ from torch import Tensor
 from studio.diffusion.calibration import Gap
 from studio.diffusion.layout import Layout
 from studio.diffusion.observe import Hook, observe
+from studio.diffusion.start import noised
 from studio.diffusion.steps import Step
 from studio.diffusion.wavelets import band_energy
 from studio.errors import StudioError
@@ -137,7 +138,7 @@ class _Watch:
         if step.index % step.order:
             return  # the second look of a second-order step, at a sample of the solver's own making
         if step.index == 0:
-            self._drawn = self.luck_of(step.x / step.noise, step) if step.noise else None
+            self._drawn = self.luck_of(step.x / (step.noise * step.deviation), step) if step.noise else None
             return
         if n_hat is None:
             if step.noise == 0:
@@ -207,7 +208,7 @@ class _Renoise:
         noise = torch.stack(rows).to(device=step.x.device)
         self._watch.upcoming = self._watch.luck_of(noise, step)
         clean = self._clean.to(device=step.x.device, dtype=torch.float32)
-        return (step.signal_next * clean + step.noise_next * noise).to(step.x_next.dtype)
+        return noised(clean, noise, step.signal_next, step.noise_next * step.deviation).to(step.x_next.dtype)
 
 
 def band_lengths(latents: Tensor, layout: Layout, wavelet: str, levels: int) -> tuple[Array, list[int]]:

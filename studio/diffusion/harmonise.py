@@ -5,11 +5,15 @@ levels, by the forward process, and making the same steps again lets the unknown
 of a pipeline cannot go back, so it is called several times, each time for a stretch of its steps:
 
     rewind = Rewind(harmonising(20, jump=4, rounds=3), seed=7)
+    image = rewind.paint(pipe, lambda: pipe("a lighthouse", num_inference_steps=20), hooks=[keep]).images[0]
+    rewind.recording  # the last pass of every step, to look at and to go on from
+
+What `Rewind.paint` does is this, for who wants to do something else between the calls:
+
     for turn in rewind:
         hooks = turn.renewed([keep])
         with turn, observe(pipe, hooks=hooks, resume=turn.resume, until=turn.until) as turn.run:
-            image = pipe("a lighthouse on a cliff", num_inference_steps=20).images[0]
-    recording = rewind.recording  # the last pass of every step, to look at and to go on from
+            image = pipe("a lighthouse", num_inference_steps=20).images[0]
 
 Source: Lugmayr et al. 2022, RePaint (arXiv:2201.09865), Algorithm 1 and Sec. 4.2, for every level and any solver.
 """
@@ -18,20 +22,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Any, TypeVar
 
 import torch
 
+from studio.diffusion.hooks import Hook
 from studio.diffusion.known import KeepKnown
+from studio.diffusion.observe import observe
 from studio.diffusion.recording import Recording
 from studio.diffusion.resume import ResumePoint
-from studio.diffusion.run import Cancelled, Hook, Run
+from studio.diffusion.run import Cancelled, Run
 from studio.diffusion.start import Start, check_seed, seeded_noise
+from studio.diffusion.steps import Step
 from studio.errors import StudioError
 
 ROUNDS_LIMIT = 100
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,9 @@ def harmonising(total: int, jump: int, rounds: int, start: int = 0) -> Plan:
 
     `rounds` = 0 is an ordinary run. `start` is the first step that is made at all; stretches are counted from there.
     The passes overlap: from the last pass over a stretch, the call goes on into the first pass over the next.
+
+    A run from the beginning makes step 0 once, and counts its stretches from step 1: where step 0 begins there is
+    (nearly) no signal, along a flow none at all, so that whoever goes back there has forgotten everything.
     """
     for name, value, low, high in (
         ("steps", total, 1, 10_000),
@@ -81,7 +94,8 @@ def harmonising(total: int, jump: int, rounds: int, start: int = 0) -> Plan:
             raise StudioError(f"The number of {name} runs from {low} to {high}, not {value!r:.40}.")
     if not rounds:
         return Plan(total, (Pass(0, start, total),))
-    ends = [(begin, min(begin + jump, total)) for begin in range(start, total, jump) for _ in range(rounds)]
+    first = max(start, 1)
+    ends = [(begin, min(begin + jump, total)) for begin in range(first, total, jump) for _ in range(rounds)]
     begins = [start, *(begin for begin, _ in ends)]
     passes = zip(begins, [*(end for _, end in ends), total], strict=True)
     return Plan(total, tuple(Pass(number, begin, end) for number, (begin, end) in enumerate(passes)))
@@ -99,6 +113,7 @@ class Turn:
         self.resume = resume
         self.until = None if last else part.end
         self._seed = rewind.seed_of(part, "held")
+        self._locks = () if isinstance(resume, ResumePoint) else rewind.locks  # that the point brings by itself
         self.run: Run | None = None
         self._rewind = rewind
 
@@ -110,11 +125,13 @@ class Turn:
     def renewed(self, hooks: Sequence[Hook]) -> tuple[Hook, ...]:
         """The hooks for this turn: those that hold something in noise of their own get new noise at every return.
 
-        What is known is then seen through other noise each time, and more of it comes through.
+        What is known is then seen through other noise each time, and more of it comes through. What a point to go on
+        from has locked stays locked in all turns.
         """
         if not self.part.number:
-            return tuple(hooks)
-        return tuple(hook.reseeded(self._seed) if isinstance(hook, KeepKnown) else hook for hook in hooks)
+            return (*hooks, *self._locks)
+        renewed = (hook.reseeded(self._seed) if isinstance(hook, KeepKnown) else hook for hook in hooks)
+        return (*renewed, *self._locks)
 
     def __enter__(self) -> Turn:
         return self
@@ -143,8 +160,9 @@ class Rewind:
         self, plan: Plan, seed: int = 0, resume: ResumePoint | Start | None = None, whole: bool = True
     ) -> None:
         check_seed(seed)
-        self.whole = whole
         self.plan = plan
+        self.locks: tuple[Hook, ...] = resume.hooks if isinstance(resume, ResumePoint) else ()
+        self._whole = whole
         self._seed = seed
         self._resume = resume
         self._recording: Recording | None = None
@@ -156,6 +174,31 @@ class Rewind:
             raise StudioError("Nothing is recorded: no turn was made yet.")
         return self._recording
 
+    def paint(
+        self,
+        pipe: Any,
+        call: Callable[[], Made],
+        hooks: Sequence[Hook] = (),
+        on_step: Callable[[Step, Run], None] = lambda step, run: None,
+    ) -> Made:
+        """What `call`, which calls `pipe`, makes at the end of the plan: it is called once for every turn.
+
+        Give every call the same arguments; a generator may be shared or made anew. `on_step` is told every step, and
+        the run of its turn, by which the whole can be cancelled. Raises Cancelled then.
+        """
+        for turn in self:
+
+            def tell(step: Step, turn: Turn = turn) -> None:
+                assert turn.run is not None
+                on_step(step, turn.run)
+
+            renewed = turn.renewed(hooks)
+            with turn, observe(pipe, renewed, tell, resume=turn.resume, until=turn.until) as turn.run:
+                made = call()
+                if turn.last:
+                    return made
+        raise AssertionError("the last turn of a plan comes to the pipeline's own end")
+
     def __iter__(self) -> Iterator[Turn]:
         resume = self._resume
         for place, part in enumerate(self.plan.passes):
@@ -165,7 +208,7 @@ class Rewind:
 
     def keep(self, recording: Recording) -> None:
         """Takes a turn's recording: its steps replace those that were made before from its first step on."""
-        before, first = self._recording if self.whole else None, recording.steps[0].index
+        before, first = self._recording if self._whole else None, recording.steps[0].index
         if before is not None:
             many = sum(step.index < first for step in before.steps)
             recording = replace(

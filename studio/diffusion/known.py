@@ -1,8 +1,10 @@
 """Holding what is known of a picture while the rest is painted: fills by any text-to-image model.
 
-    keep = KeepKnown(known, mask, seed=7)  # clean latents of the picture; 1 where it is painted anew
-    with observe(pipe, hooks=[correction, keep]):
-        image = pipe("a lighthouse on a cliff").images[0]
+    known, layout = clean_latents(pipe, pixels, Extent(512, 512))  # of studio.models.encode: (1, 4, 64, 64)
+    mask = torch.zeros(512, 512)
+    mask[:, 256:] = 1  # the right half is painted anew
+    with observe(pipe, hooks=[KeepKnown(known, mask, seed=7)]):
+        image = pipe("a lighthouse on a cliff", width=512, height=512).images[0]
 
 After every evaluation the known cells of the sample are those of the picture, noised to the level that the solver has
 come to; the model sees them beside the unknown ones and continues them. At the end they are the picture's own.
@@ -13,6 +15,7 @@ Sources: Lugmayr et al. 2022, RePaint (arXiv:2201.09865), Eq. 8; Avrahami et al.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -28,11 +31,14 @@ from studio.errors import StudioError
 
 @dataclass(frozen=True, eq=False)
 class KeepKnown:
-    """Hook that holds the known cells of the sample at `known`, noised to each step's level. Give it as the last hook.
+    """Hook that holds the known cells of the sample at `known`, noised to each step's level. It runs after the others.
 
-    `known` are clean latents laid out as the sample, in the units of the run's clean estimates; one picture may serve
-    a whole batch. `mask` (H, W), or (L,) for sound, in [0, 1], at the size of the picture or of the latents, says how
-    much every pixel may change: 0 is known and stays, 1 is painted anew, and in between it is a strength as that of
+    `known` are clean latents laid out as the sample, in the units of the run's clean estimates: (B, C, h, w) for most
+    families, (B, h/2 * w/2, 4 C) for FLUX, with B = 1 where one picture serves a whole batch. For a picture in pixels,
+    `studio.models.encode.clean_latents` makes them.
+
+    `mask` (H, W), or (L,) for sound, in [0, 1], at the size of the picture or of the latents, says how much every
+    pixel may change: 0 is known and stays, 1 is painted anew, and in between it is a strength as that of
     image-to-image, for this place alone: 0.3 holds a pixel for the first 70 % of the run's steps and leaves it to the
     model for the last 30 %.
 
@@ -51,7 +57,7 @@ class KeepKnown:
     known: Tensor
     mask: Tensor
     seed: int = 0
-    firm: ClassVar[bool] = True  # no solver may take back what this hook does: see `run.Hook`
+    firm: ClassVar[bool] = True  # no solver may take back what this hook does: see `hooks.Hook`
     _strengths: Tensor = field(init=False, repr=False)  # the mask, checked, in float64
     _fitted: dict[tuple[object, ...], _Fitted] = field(init=False, repr=False, default_factory=dict)
 
@@ -123,14 +129,14 @@ class KeepKnown:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """The fields of a KeepKnown for one run, laid out as the sample but for `given`."""
+    """The fields of a KeepKnown for one run, laid out as the sample but for `last_held`, which lies over space."""
 
     known: Tensor
     noise: Tensor
-    share: Tensor | None  # how much of a latent's clean estimate is the model's; None for all of all
-    given: (
-        Tensor  # over space: the step, counted from 0, from which on a latent is not held; the run's count for never
-    )
+    # how much of a latent's clean estimate is the model's; None for all of all
+    share: Tensor | None
+    # the number of the last step that leaves a latent held: 0 for none, infinite for every one, however many there are
+    last_held: Tensor
     layout: Layout
     _held: dict[int, Tensor | None] = field(default_factory=dict)
 
@@ -144,17 +150,18 @@ class _Fitted:
         share = fit_mask((strengths > 0).double(), space)
         strength = fit_mask(strengths, space) / share.clamp(min=torch.finfo(share.dtype).tiny)
         # means of equal numbers differ from them in the last digits, which would decide where a half is rounded to
-        given = count - (strength.round(decimals=9) * count).round()
-        share = torch.where(given < count, share, 0)
+        free = (strength.round(decimals=9) * count).round()  # the last steps, which are the model's
+        share = torch.where(free > 0, share, 0)
+        last_held = torch.where(free > 0, count - free, math.inf)
         whole = bool((share == 1).all())
-        return cls(known, noise, None if whole else _laid_out(share.to(known.dtype), known, layout), given, layout)
+        return cls(known, noise, None if whole else _laid_out(share.to(known.dtype), known, layout), last_held, layout)
 
     def held(self, number: int) -> Tensor | None:
-        """Whether a latent is held at step `number`, counted from 1; None if none is."""
-        kind = int((self.given < number).sum())  # latents are only ever given, so that equal numbers are equal ones
+        """Whether a latent is held in what leaves step `number`; None if none is."""
+        kind = int((self.last_held < number).sum())  # none is ever held again: equal numbers are equal ones
         if kind not in self._held:
             self._held.clear()  # the newest alone is asked for again
-            held = self.given >= number
+            held = self.last_held >= number
             self._held[kind] = _laid_out(held, self.known, self.layout) if bool(held.any()) else None
         return self._held[kind]
 

@@ -81,7 +81,7 @@ class RandomState:
     def read(generators: Iterable[torch.Generator], device: torch.device, before: RandomState | None) -> RandomState:
         """The states now. Those that are as `before` are its tensors: a generator's state takes 5 KB."""
         states = tuple(generator.get_state() for generator in generators)
-        device_state = None if device.type in ("cpu", "meta") else torch.get_device_module(device).get_rng_state()
+        device_state = _device_state(device)
         if before is None:
             return RandomState(torch.get_rng_state(), device_state, states)
         known = (*before.generator_states, *[None] * len(states))
@@ -105,7 +105,26 @@ def restore_random(torch_state: Tensor, device_state: Tensor | None, device: tor
     """Sets torch's global generators."""
     torch.set_rng_state(torch_state.cpu())
     if device_state is not None and device.type not in ("cpu", "meta"):
-        torch.get_device_module(device).set_rng_state(device_state.cpu())
+        torch.get_device_module(device).set_rng_state(device_state.cpu(), *_which(device))
+
+
+def seed_random(seed: int, device: torch.device) -> None:
+    """Seeds torch's global generators on the CPU and on this device; those of other devices are left alone."""
+    of_device = None if device.type in ("cpu", "meta") else torch.Generator(device).manual_seed(seed).get_state()
+    restore_random(torch.Generator().manual_seed(seed).get_state(), of_device, device)
+
+
+def _device_state(device: torch.device) -> Tensor | None:
+    """The state of the global generator of this very device; None for the CPU's own."""
+    if device.type in ("cpu", "meta"):
+        return None
+    state: Tensor = torch.get_device_module(device).get_rng_state(*_which(device))
+    return state
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    """How a kind of device is told which of its kind is meant: of `mps` there is one alone."""
+    return () if device.type == "mps" else (device,)
 
 
 def _kept(state: Tensor, before: Tensor | None) -> Tensor:

@@ -19,17 +19,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from studio.diffusion.entrance import Entrance
+from studio.diffusion.hooks import EarlyHook, Hook
 from studio.diffusion.layout import Layout
 from studio.diffusion.observed import Observed, observed_twin, watched_methods
 from studio.diffusion.resume import ResumePoint
 from studio.diffusion.resumption import Resumption
-from studio.diffusion.run import Cancelled, Hook, Run
+from studio.diffusion.run import Cancelled, Run
 from studio.diffusion.start import Start
 from studio.diffusion.starting import Starting
 from studio.diffusion.steps import Step
 from studio.errors import StudioError
 
-__all__ = ["Cancelled", "Hook", "Observed", "Run", "observe"]
+__all__ = ["Cancelled", "EarlyHook", "Hook", "Observed", "Run", "observe"]
 
 
 @contextlib.contextmanager
@@ -44,13 +45,17 @@ def observe(
 ) -> Iterator[Run]:
     """Watches every step that `pipe` makes inside the `with` block, and lets `hooks` change what leaves a step.
 
+    Hooks run in the order given, firm ones (`KeepKnown`) after all others; see `hooks.Hook`. What a point has locked
+    runs after the hooks given here.
+
     `resume` starts the pipeline's call at a recorded step: call it with the arguments of that run, and whatever is to
     be different from there on; or in the middle of a new one (`start.start_at`). `until` ends the call before that
     step of the request, counted from 0, as `run.cancel()` does. `record=False` keeps only the newest step, and no run
     can be resumed from it. `layout` says how latents lie, for pipelines of which that is not known.
 
-    The pipeline gets its own scheduler and methods back on leaving, also after an exception. Raises StudioError if
-    another run is watching this pipeline, or if `resume` belongs to another model, solver or pipeline.
+    The pipeline gets its own scheduler and methods back on leaving, also after an exception, and torch's global random
+    numbers go on as they were before a resumed run set them. Raises StudioError if another run is watching this
+    pipeline, or if `resume` belongs to another model, solver or pipeline.
     """
     original = _scheduler_of(pipe)
     resumption = _entrance(pipe, resume)
@@ -60,7 +65,7 @@ def observe(
         pipe.scheduler = observed_twin(original, run)
         try:
             yield run
-        except Cancelled:
+        except BaseException:
             # the pipeline never reached its own end: give offloaded models back as it would have
             if hasattr(pipe, "maybe_free_model_hooks"):
                 pipe.maybe_free_model_hooks()

@@ -66,7 +66,11 @@ def obstacle_of(pipe: Any) -> str | None:
 
 
 def _truncates(pipe: Any) -> bool:
-    """Whether the call under way was given a ratio below 1: an argument that the pipeline keeps nowhere."""
+    """Whether the call under way was given a ratio below 1.
+
+    The pipeline keeps that argument nowhere but in a local variable of its call, so the frames above this one are
+    walked until one is the call's. Should the name ever change, the run counts as one that can be resumed.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_locals.get("self") is pipe and "cfg_trunc_ratio" in frame.f_locals:

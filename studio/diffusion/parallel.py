@@ -66,11 +66,15 @@ def moved(moment: Moment, index: int, facts: RunFacts, change: Change) -> Moment
     return replace(moment, x=x, memory=memory, arguments=arguments)
 
 
-def make_firm(scheduler: Any, step: Step, x_next: Tensor) -> None:
-    """Lets a solver that corrects its last step in the next one find `x_next` there, in place of `step.x_next`.
+def make_firm(scheduler: Any, step: Step, made: Tensor, corrected: Tensor) -> None:
+    """Lets a solver that corrects its last step in the next one find `step.x_next` there, where firm hooks changed it.
+
+    `made` is what the solver itself made of the step, `corrected` what other hooks made of that. Cells that firm
+    hooks left alone are left to the solver, with whatever it takes back of the correction.
 
     UniPC starts its correction from the sample that entered the step, by a formula that is linear in it: that sample
-    is moved by as much as leads to the change. What was remembered of it is left as it is; the solver gets another.
+    is moved by as much as leads from `made` to the change. What was remembered of it is left as it is; the solver gets
+    another.
     """
     if type(scheduler).__name__ != "UniPCMultistepScheduler" or step.final or step.level is None:
         return
@@ -81,8 +85,8 @@ def make_firm(scheduler: Any, step: Step, x_next: Tensor) -> None:
     if last is None or not after:
         return
     exact = torch.promote_types(last.dtype, torch.float32)
-    change = (x_next.to(exact) - step.x_next.to(exact)) * (now / after)
-    scheduler.last_sample = _add(last, change)
+    change = torch.where(step.x_next != corrected, step.x_next.to(exact) - made.to(exact), 0)
+    scheduler.last_sample = _add(last, change * (now / after))
 
 
 def _changes(index: int, facts: RunFacts, change: Change) -> dict[str, list[Tensor | None]]:

@@ -21,10 +21,9 @@ class Moment:
     """The state of a run where one of its steps begins. Tensors are shared with the steps wherever they are equal."""
 
     x: Tensor  # the sample entering the step
-    memory: Mapping[
-        str, Any
-    ]  # the solver's attributes that differ from right after `set_timesteps`: tensors, numbers,
-    # strings, None, lists and tuples of those (and, for solvers that draw along a Brownian path, the path's object)
+    # the solver's attributes that differ from right after `set_timesteps`: tensors, numbers, strings, None, lists and
+    # tuples of those (and, for solvers that draw along a Brownian path, the path's object)
+    memory: Mapping[str, Any]
     torch_state: Tensor  # of torch's global random generator on the CPU
     generator_states: tuple[Tensor, ...] = ()  # of the generators that the pipeline was given, in order of appearance
     device_state: Tensor | None = None  # of the global random generator of the device that x lies on, if not the CPU

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from studio.diffusion.hooks import Hook
 from studio.diffusion.recording import Moment, RunFacts
 from studio.diffusion.steps import Step
 from studio.diffusion.strengths import Schedule
@@ -23,7 +24,7 @@ class ResumePoint:
     moment: Moment
     facts: RunFacts
     step: Step  # that step, as it went in the recorded run
-    hooks: tuple[Callable[[Step], Tensor], ...] = ()  # that the point brings with it (locks); they run last
+    hooks: tuple[Hook, ...] = ()  # that the point brings with it (locks): after the person's, before firm ones
     another_way: bool = False  # whether to leave the recorded solver and number of steps behind
 
     def edited(self, clean_new: Tensor, clean_shown: Tensor | None = None, mask: Tensor | None = None) -> ResumePoint:

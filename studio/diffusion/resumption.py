@@ -28,6 +28,7 @@ class Resumption(Entrance):
         super().__init__(pipe)
         self._point = point
         self._x = point.moment.x
+        self._begin_known = not point.another_way
         self._check_pipeline()
 
     def set_generators(self, generators: Sequence[torch.Generator]) -> None:
@@ -46,11 +47,11 @@ class Resumption(Entrance):
     def _entering(self, like: Tensor) -> Tensor:
         return self._x.to(like.device)
 
-    def _find(self, scheduler: Any, ladder: Ladder) -> None:
+    def _find(self, scheduler: Any, ladder: Ladder, begin: int) -> None:
         facts = self._point.facts
         if self._point.another_way:
-            self._place, self._x = entry_of(self._point, scheduler, ladder)
-            self.begin = facts.begin_index if ladder.timesteps == facts.timesteps else 0
+            self._place, self._x = entry_of(self._point, scheduler, ladder, begin)
+            self.begin = begin
         else:
             self._check_timesteps(ladder)
             self.begin = facts.begin_index
@@ -62,6 +63,7 @@ class Resumption(Entrance):
             restore(vars(scheduler), moment.memory, self._x.to(device))
         elif hasattr(scheduler, "_step_index"):
             scheduler._step_index = self._place
+        self._remember_random(device)
         restore_random(moment.torch_state, moment.device_state, device)
 
     def _hand_on(self, arguments: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from studio.diffusion.call import Call
 from studio.diffusion.denoised import Prediction, clean_estimate, prediction
 from studio.diffusion.entrance import Entrance
+from studio.diffusion.hooks import EarlyHook, Hook, in_order, is_firm
 from studio.diffusion.layout import Layout, Unknown, layout_of
 from studio.diffusion.levels import scalar
 from studio.diffusion.parallel import make_firm
@@ -24,16 +25,7 @@ from studio.diffusion.resume import ResumePoint
 from studio.diffusion.steps import Step
 from studio.errors import StudioError
 
-Hook = Callable[[Step], Tensor]
-"""Takes the step as it stands and returns the sample that should leave it (`step.x_next` itself to change nothing).
-
-Hooks run in the order given. One that also has a method `before(step)` is asked before the solver steps, with
-`step.x_next` still `step.x`, for the clean estimate that the solver shall use (`step.denoised` itself to change
-nothing). The seam turns the change into one of the model's output, so that it holds for every solver.
-
-A solver that corrects its last step in the next one (UniPC) takes back a part of what a hook has done to the sample.
-It does not where the hook has a true attribute `firm`.
-"""
+__all__ = ["Cancelled", "Hook", "Run"]
 
 
 class Cancelled(Exception):
@@ -60,8 +52,8 @@ class Run:
         self.steps: list[Step] = []
         self._moments: list[Moment] = []
         self._pipe: Any = pipe
-        self._hooks = tuple(hooks)
-        self._early = tuple(hook.before for hook in self._hooks if hasattr(hook, "before"))
+        self._hooks = in_order(hooks)
+        self._early = tuple(hook.before for hook in self._hooks if isinstance(hook, EarlyHook))
         self._on_step = on_step
         self._record = record
         self._given_layout = layout
@@ -164,12 +156,14 @@ class Run:
 
     def close(self) -> None:
         """The block is left: what the record needs of the pipeline is read, and the pipeline let go of."""
-        if self._record and self._moments[self._call.first :]:
-            settle(self.steps, self._moments)
-            self._read_facts()
-        if self._resumption is not None:
-            self._resumption.leave()
-        self._pipe = self._resumption = None
+        try:
+            if self._record and self._moments[self._call.first :]:
+                settle(self.steps, self._moments)
+                self._read_facts()
+        finally:
+            if self._resumption is not None:
+                self._resumption.leave()
+            self._pipe = self._resumption = None
 
     # -- one step ----------------------------------------------------------------------------------------------------
 
@@ -217,28 +211,35 @@ class Run:
 
         Where no formula is known they are asked too, with no estimate, so that those which need one can say so.
         """
-        model_output = arguments["model_output"]
+        model_output, given = arguments["model_output"], arguments.get("pred_original_sample")
         if known is None:
             for before in self._early:
                 before(step)
             return
-        clean = known.clean(step.x, model_output)
+        # some pipelines hand the solver (EDM Euler) a clean estimate that they have made themselves
+        clean = given if isinstance(given, Tensor) else known.clean(step.x, model_output)
         step = replace(step, denoised=clean)
         for before in self._early:
             changed = before(step)
             if changed is not step.denoised:
                 step = replace(step, denoised=changed.to(clean.dtype))
-        if step.denoised is not None and step.denoised is not clean:
+        if step.denoised is None or step.denoised is clean:
+            return
+        if clean is given:
+            arguments["pred_original_sample"] = step.denoised
+        else:
             arguments["model_output"] = known.output_for(step.denoised - clean, model_output)
 
     def _ask_hooks(self, step: Step, scheduler: Any) -> Step:
+        made = corrected = step.x_next
         for hook in self._hooks:
             changed = hook(step)
-            if changed is step.x_next:
-                continue
-            if getattr(hook, "firm", False):
-                make_firm(scheduler, step, changed)
-            step = replace(step, x_next=changed.to(step.x_next.dtype))
+            if changed is not step.x_next:
+                step = replace(step, x_next=changed.to(made.dtype))
+            if not is_firm(hook):  # they come first
+                corrected = step.x_next
+        if step.x_next is not corrected:
+            make_firm(scheduler, step, made, corrected)
         return step
 
     def _keep(self, step: Step, moment: Moment | None) -> None:

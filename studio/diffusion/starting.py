@@ -11,7 +11,7 @@ from torch import Tensor
 from studio.diffusion.elsewhere import check_start
 from studio.diffusion.entrance import Entrance
 from studio.diffusion.levels import Ladder
-from studio.diffusion.memory import RandomState, restore_random
+from studio.diffusion.memory import seed_random
 from studio.diffusion.start import Start, noised
 from studio.errors import StudioError
 
@@ -25,8 +25,6 @@ class Starting(Entrance):
         super().__init__(pipe)
         self._start = start
         self._x = start.clean  # until the levels are known
-        self._before: RandomState | None = None
-        self._device = torch.device("cpu")
 
     def set_generators(self, generators: Sequence[torch.Generator]) -> None:
         """Seeds the generators that have come to light, each with a number of its own."""
@@ -38,7 +36,7 @@ class Starting(Entrance):
     def _entering(self, like: Tensor) -> Tensor:
         return self._x.to(like.device, like.dtype)
 
-    def _find(self, scheduler: Any, ladder: Ladder) -> None:
+    def _find(self, scheduler: Any, ladder: Ladder, begin: int) -> None:
         start, order = self._start, int(getattr(scheduler, "order", 1))
         count = (len(ladder.timesteps) - 1) // order + 1
         if start.step >= count:
@@ -58,14 +56,8 @@ class Starting(Entrance):
         if self._place and hasattr(scheduler, "_step_index"):
             scheduler._step_index = self._place
         if self._start.reseed is not None:
-            self._device, self._before = device, RandomState.read((), device, None)
-            torch.manual_seed(self._start.reseed)
-
-    def leave(self) -> None:
-        """The program goes on with the global random numbers that it had before this start seeded them."""
-        if self._before is not None:
-            restore_random(self._before.torch_state, self._before.device_state, self._device)
-            self._before = None
+            self._remember_random(device)
+            seed_random(self._start.reseed, device)
 
     def _refuse(self, obstacle: str) -> None:
         if self._place:

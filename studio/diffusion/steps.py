@@ -1,4 +1,16 @@
-"""What happens in a denoising run, as frozen values."""
+"""What happens in a denoising run, as frozen values.
+
+How things are counted, here and in all that uses it:
+
+    index    evaluations of the solver: 0 to total - 1
+    number   steps of the request: 1 to count. Solvers of second order (Heun) evaluate twice in one, at the indices
+             order * (number - 1) to order * number - 1
+    step     the same from 0, number - 1, where a person says one: `start_at(step)`, `until`, the passes of a `Plan`
+    place    in the scheduler's list of timesteps: begin_index + index, where begin_index is that of the run's first
+             step (above 0 for a weakened image-to-image, which leaves out the beginning of its list)
+
+Some loops step their scheduler more often than the list is long: their numbers go beyond `count`.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +26,12 @@ from studio.diffusion.layout import PLANE, Layout
 class Step:
     """One evaluation of the solver, as it happened. Tensors are latents, shaped as the pipeline's scheduler saw them.
 
-    Solvers of order 2 (Heun) evaluate twice per step of the request: `index` counts evaluations from 0 to `total - 1`.
-
     A sample is x = signal * clean + noise * n, in the scheduler's own representation: variance preserving (signal² +
     noise² = 1), exploding (signal 1, noise sigma) or along a flow (signal 1 - sigma, noise sigma). The four numbers
     are None where a scheduler has no such thing.
     """
 
-    index: int
+    index: int  # of the evaluation, from 0; what else is counted is in the table above
     total: int  # evaluations that this run will make
     order: int  # evaluations per step of the request
     timestep: float

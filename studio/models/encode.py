@@ -10,7 +10,7 @@ from torch import Tensor
 from studio.diffusion.layout import Layout, laid_out
 from studio.errors import StudioError
 from studio.imaging.geometry import Extent
-from studio.models.layouts import device_of, exact, statistics
+from studio.models.layouts import device_of, exact, statistics, unit_of
 
 
 @torch.inference_mode()
@@ -44,10 +44,12 @@ def _plane(pipe: Any, pixels: Tensor) -> Tensor | None:
     vae = getattr(pipe, "vae", None)
     if vae is None or not hasattr(vae, "encode") or not hasattr(vae.config, "scaling_factor"):
         return None
-    with exact(vae):
-        found = vae.encode(pixels.to(device=device_of(pipe), dtype=vae.dtype), return_dict=False)[0]
-    if hasattr(vae, "_hf_hook"):  # makes room again for what the run needs first
-        pipe.maybe_free_model_hooks()
+    try:
+        with exact(vae):
+            found = vae.encode(pixels.to(device=device_of(pipe), dtype=vae.dtype), return_dict=False)[0]
+    finally:
+        if hasattr(vae, "_hf_hook"):  # makes room again for what the run needs first, also where it had too little
+            pipe.maybe_free_model_hooks()
     plane: Tensor = found.mode() if hasattr(found, "mode") and not isinstance(found, Tensor) else found
     if plane.ndim != 4:
         return None
@@ -55,5 +57,5 @@ def _plane(pipe: Any, pixels: Tensor) -> Tensor | None:
     if normal is None:
         return None
     mean, std = normal
-    normalised: Tensor = (plane - mean) / std * vae.config.scaling_factor
+    normalised: Tensor = (plane - mean) / std * vae.config.scaling_factor * unit_of(pipe)
     return normalised

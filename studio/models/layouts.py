@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from studio.diffusion.layout import layout_of
+from studio.diffusion.levels import deviation_of
 from studio.errors import StudioError
 
 
@@ -42,7 +43,7 @@ def decode(pipe: Any, latents: Tensor, width: int, height: int) -> Tensor | None
     if found is None:
         return None
     mean, std = found
-    plane = plane * std / vae.config.scaling_factor + mean
+    plane = plane / unit_of(pipe) * std / vae.config.scaling_factor + mean
     with exact(vae):
         pixels = vae.decode(plane.to(device=device_of(pipe), dtype=vae.dtype), return_dict=False)[0]
     return pixels.float().cpu() if pixels.ndim == 4 else None
@@ -70,6 +71,11 @@ def device_of(pipe: Any) -> torch.device:
     """Where the pipeline's autoencoder works, also while it waits elsewhere: one that is offloaded lies on the CPU."""
     device: torch.device = pipe._execution_device if hasattr(pipe.vae, "_hf_hook") else pipe.vae.device
     return device
+
+
+def unit_of(pipe: Any) -> float:
+    """How large the scheduler of a pipeline has its clean latents beside those of the autoencoder, scaled."""
+    return deviation_of(type(pipe.scheduler).__name__, pipe.scheduler.config)
 
 
 def statistics(config: Any, plane: Tensor) -> tuple[Tensor | float, Tensor | float] | None:

@@ -74,7 +74,7 @@ def weighed(pipe: Any, embeddings: Tensor, empty: Tensor, pieces: tuple[Piece, .
         column += width
     if column != embeddings.shape[-1]:
         raise InvalidRequest("This model joins its text encoders in a way whose words cannot be weighed.", "prompt")
-    return empty + (embeddings - empty) * factors
+    return torch.lerp(empty, embeddings, factors)  # which is `embeddings` to the bit where the weight is 1
 
 
 def token_weights(tokenizer: Any, pieces: tuple[Piece, ...], length: int) -> list[float]:

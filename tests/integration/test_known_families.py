@@ -18,11 +18,15 @@ from torch import Tensor
 from studio.diffusion.correction import Correction
 from studio.diffusion.harmonise import Rewind, harmonising
 from studio.diffusion.known import KeepKnown
+from studio.diffusion.layout import PLANE
 from studio.diffusion.observe import Run, observe
 from studio.diffusion.probe import sample_of
 from studio.diffusion.run_file import load_recording
 from studio.diffusion.start import seeded_noise, start_at
+from studio.diffusion.steps import Step
 from studio.errors import StudioError
+from studio.models.encode import encode
+from studio.models.layouts import decode
 from studio.models.solvers import make_scheduler
 
 PICTURES = (
@@ -116,8 +120,6 @@ def test_what_is_known_is_there_at_the_end_and_the_rest_is_painted(case: Case) -
         filled = case.family.run(case.pipe)
     case.check_kept(run)
     assert not torch.equal(filled, case.plain)
-    unchanged, painted = case.sides(run.steps[-1].x_next)[1], case.sides(case.known)[1]
-    assert not torch.equal(unchanged, painted)
     noise = seeded_noise(run.steps[0].x, 3, run.steps[0].layout)
     for step in run.steps[1:]:
         if step.index % step.order == 0:
@@ -144,6 +146,55 @@ def test_a_fill_that_starts_late_is_recorded_and_goes_on_to_the_bit(case: Case, 
     for recording in (run.recording, load_recording(tmp_path / "run.safetensors")):
         with observe(case.pipe, [case.keep], resume=recording.at(later)):
             assert torch.equal(case.family.run(case.pipe, outside=99), filled)
+
+
+def test_tokens_that_condition_are_left_as_they_are() -> None:
+    """They have no noise, so that the model's output says nothing of them, and no change of it would."""
+    family = FAMILIES["ltx-condition"]
+    pipe = family.make()
+    with observe(pipe) as run:
+        plain = family.run(pipe)
+
+    class Doubling:
+        """Doubles what the solver takes for clean."""
+
+        def __call__(self, step: Step) -> Tensor:
+            return step.x_next
+
+        def before(self, step: Step) -> Tensor:
+            assert step.denoised is not None
+            return 2 * step.denoised
+
+    with observe(pipe, [Doubling()]) as doubled:
+        changed = family.run(pipe)
+    assert torch.isfinite(changed).all()
+    assert not torch.equal(changed, plain)
+    still = (run.steps[0].x_next == run.steps[0].x).all(-1)  # the tokens that the solver does not move
+    assert still.any() and not still.all()
+    assert torch.equal(doubled.steps[0].x_next[still], doubled.steps[0].x[still])
+
+
+def test_sana_sprint_counts_in_a_unit_of_its_own() -> None:
+    """Half of its autoencoder's: noise that is exchanged, what is encoded and what is decoded are in it too."""
+    case = made("sana-sprint")
+    step = case.run.steps[1]
+    assert step.deviation == 0.5
+    drawn = seeded_noise(step.x, 8)
+    moved = case.run.at(1).renoised(drawn).moment.x
+    assert step.signal is not None and step.noise is not None and step.denoised is not None
+    torch.testing.assert_close(moved, step.signal * step.denoised + 0.5 * step.noise * drawn, rtol=1e-4, atol=1e-5)
+
+    vae, latents = case.pipe.vae, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        wanted = vae.encode(pixels, return_dict=False)[0] * vae.config.scaling_factor
+    side = pixels.shape[-1]
+    shown = decode(case.pipe, 0.5 * latents, side, side)
+    assert shown is not None
+    torch.testing.assert_close(shown, pixels)
+    found = encode(case.pipe, pixels, PLANE, latents)
+    assert found is not None
+    torch.testing.assert_close(found, 0.5 * wanted)
 
 
 @pytest.mark.parametrize("name", ["sd-ancestral", "sdxl", "sd3", "flux", "flux2-klein", "pixart-sigma", "sana", "wan"])

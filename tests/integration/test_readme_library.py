@@ -36,11 +36,19 @@ def test_every_block_of_the_section_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
     lake = names["lake"]
     assert lake.shape == (1, 3, 128, 128)
-    for branch in ("winter", "corrected", "sunny", "woodblock"):
+    for branch in ("winter", "corrected", "sunny", "woodblock", "forest", "agreed", "redone"):
         assert not torch.equal(names[branch], lake), f"`{branch}` is the lake itself"
     # the red sun is where it was painted: there is much less green than there was
     there = (0, 1, slice(16, 40), slice(80, 104))
     assert names["sunny"][there].mean() < lake[there].mean() - 0.2
+    # what is known to a fill stays, also where steps are made again; the other half is another picture
+    known = names["known"]
+    ended = names["rewind"].recording.steps[-1].x_next
+    assert torch.equal(ended[..., :8], known[..., :8])
+    assert not torch.equal(names["forest"], names["agreed"])
+    for fill in ("forest", "agreed"):
+        left, right = (names[fill] - lake).abs().mean((0, 1, 2)).split(64)
+        assert right.mean() > 4 * left.mean(), fill
     # the locked band of the woodblock print is that of the lake
     low, theirs = (split_bands(names[run].steps[-1].x_next, "db2", 2)[0] for run in ("locked", "run"))
     torch.testing.assert_close(low, theirs, atol=1e-4, rtol=0)

@@ -147,7 +147,7 @@ def test_a_hole_is_the_model_s_from_the_first_step_on(steps: int) -> None:
     step = Step(0, steps, 1, 999.0, None, *[torch.zeros(1, 4, 16, 16)] * 3)
     fitted = _Fitted.of(step.x, step.x, torch.from_numpy(opening).double(), step)
     touched = mask.reshape(16, 8, 16, 8).any(axis=(1, 3))
-    np.testing.assert_array_equal(fitted.given, np.where(touched, 0, steps))
+    np.testing.assert_array_equal(fitted.last_held, np.where(touched, 0, np.inf))
     assert fitted.share is not None
     assert sorted(set(fitted.share[0, 0].flatten().tolist())) == [0.0, 0.25, 1.0]  # two of eight pixels at either side
 

@@ -17,6 +17,7 @@ from studio.diffusion.observe import Cancelled, observe
 from studio.diffusion.recording import Recording
 from studio.diffusion.run_file import load_recording, save_recording
 from studio.diffusion.start import seeded_noise, start_at
+from studio.diffusion.wavelets import split_bands
 from studio.errors import StudioError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -26,6 +27,8 @@ KNOWN = torch.randn(SHAPE, generator=torch.Generator().manual_seed(11))
 MASK = torch.zeros(SHAPE[-2:])
 MASK[:, 3:] = 1
 KEEP = KeepKnown(KNOWN, MASK, 3)
+BLOCKS = torch.zeros(SHAPE[-2:])
+BLOCKS[:, 2:] = 1  # along the cells of a wavelet
 SOLVERS = {
     "DPM++ 2M": ("DPMSolverMultistepScheduler", {}),
     "SDE": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
@@ -60,8 +63,13 @@ def paint(
 
 
 def test_a_plan_makes_every_stretch_so_many_times_more() -> None:
-    assert harmonising(6, jump=2, rounds=1) == Plan(6, (Pass(0, 0, 2), Pass(1, 0, 4), Pass(2, 2, 6), Pass(3, 4, 6)))
+    """From the beginning, where no signal is to go back to, without the first step."""
+    passes = (Pass(0, 0, 3), Pass(1, 1, 5), Pass(2, 3, 6), Pass(3, 5, 6))
+    assert harmonising(6, jump=2, rounds=1) == Plan(6, passes)
+    passes = (Pass(0, 1, 3), *passes[1:])
+    assert harmonising(6, jump=2, rounds=1, start=1) == Plan(6, passes)
     assert harmonising(6, jump=4, rounds=0, start=2) == Plan(6, (Pass(0, 2, 6),))
+    assert harmonising(1, jump=4, rounds=3) == Plan(1, (Pass(0, 0, 1),))
 
 
 @pytest.mark.parametrize("total", [1, 2, 5, 20])
@@ -74,18 +82,21 @@ def test_a_plan_goes_on_where_it_was_and_back_by_a_stretch(total: int, jump: int
         for part in plan.passes:
             for step in range(part.begin, part.end):
                 made[step] += 1
-        assert made == [0] * start + [rounds + 1] * (total - start)
+        first = max(start, 1)
+        assert made == [0] * start + [1] * (first - start) + [rounds + 1] * (total - first)
         assert plan.evaluated == sum(made)
         assert plan.passes[-1].end == total
         for before, part in zip(plan.passes, plan.passes[1:], strict=False):
             assert 0 < before.end - part.begin <= jump
-            assert (part.begin - start) % jump == 0
+            assert part.begin >= first
+            assert (part.begin - first) % jump == 0
 
 
 def test_what_is_left_of_a_plan_begins_with_the_last_pass_of_a_step() -> None:
     plan = harmonising(6, jump=2, rounds=1)
-    assert plan.after(3) == Plan(6, (Pass(2, 3, 6), Pass(3, 4, 6)))
-    assert plan.after(0).passes == (Pass(1, 0, 4), *plan.passes[2:])
+    assert plan.after(4) == Plan(6, (Pass(2, 4, 6), Pass(3, 5, 6)))
+    assert plan.after(2).passes == (Pass(1, 2, 5), *plan.passes[2:])
+    assert plan.after(0) == plan
     with pytest.raises(StudioError, match="Step 1 is not made"):
         harmonising(6, 2, 1, start=2).after(1)
 
@@ -151,7 +162,7 @@ def test_the_last_passes_are_one_recording_that_goes_on_to_the_same_bits(
     assert torch.equal(recording.steps[-1].x_next[..., :3], KNOWN[..., :3])
     save_recording(recording, tmp_path / "run.safetensors")
     order = recording.facts.order
-    for step, source in ((1, recording), (3, load_recording(tmp_path / "run.safetensors")), (5, recording)):
+    for step, source in ((0, recording), (3, load_recording(tmp_path / "run.safetensors")), (5, recording)):
         again, rest = paint(pipe, plan.after(step), resume=source.at(step * order), world=99)
         assert torch.equal(again, painted)
         for one, other in zip(rest.steps, recording.steps[step * order :], strict=True):
@@ -203,7 +214,7 @@ def test_whoever_cancels_gets_out_at_once_with_what_there_is() -> None:
 
             with turn, observe(pipe, [KEEP], stop, resume=turn.resume, until=turn.until) as turn.run:
                 pipe(STEPS)
-    assert made == [0, 1, 0, 1, 0, 1, 2]
+    assert made == [0, 1, 2, 1, 2, 1, 2]
     assert [step.index for step in rewind.recording.steps] == [0, 1, 2]
 
 
@@ -228,6 +239,54 @@ def test_only_what_holds_gets_new_noise_and_not_in_the_first_pass() -> None:
             pipe(STEPS)
     assert held[0] is KEEP
     assert len({hook.seed for hook in held}) == len(held)
+
+
+@pytest.mark.parametrize("hooks", [(), (KeepKnown(KNOWN, BLOCKS, 3),)], ids=["alone", "beside what is known"])
+@pytest.mark.parametrize("solver", ["DPM++ 2M", "flow"])
+def test_what_a_point_has_locked_stays_locked_in_every_turn(solver: str, hooks: tuple[Any, ...]) -> None:
+    pipe, plan = pipeline(solver), harmonising(STEPS, 2, 2)
+    _, recording = paint(pipe, plan, hooks=hooks)
+    point = recording.at(2).lock([0], reference=torch.full(SHAPE, 5.0))
+    turns = 0
+    for turn in Rewind(plan.after(2), 5, point):
+        with turn, observe(pipe, turn.renewed(hooks), resume=turn.resume, until=turn.until) as turn.run:
+            pipe(STEPS)
+        turns += 1
+        for step in turn.run.steps:
+            assert step.denoised is not None
+            low = split_bands(step.denoised[..., 2:4], "haar", 1)[0]
+            torch.testing.assert_close(low, torch.full_like(low, 10.0), rtol=2e-3, atol=2e-3)  # haar: twice the mean
+            if hooks:
+                torch.testing.assert_close(step.denoised[..., :2], KNOWN[..., :2], rtol=1e-3, atol=1e-3)
+    assert turns == len(plan.after(2).passes) > 1
+
+
+def test_no_turn_of_a_flow_begins_without_signal() -> None:
+    """At the beginning of a flow there is noise alone: whoever goes back there does not know what was painted."""
+    pipe, levels = pipeline("flow"), []
+    for turn in Rewind(harmonising(STEPS, 2, 2), 5):
+        with turn, observe(pipe, turn.renewed([KEEP]), resume=turn.resume, until=turn.until) as turn.run:
+            pipe(STEPS)
+        levels.append(turn.run.steps[0].signal)
+    assert levels[0] == 0
+    assert all(signal > 0.05 for signal in levels[1:])
+
+
+def test_one_call_makes_the_whole_plan() -> None:
+    pipe, plan, told = pipeline("SDE"), harmonising(STEPS, 2, 2), []
+    painted, recording = paint(pipe, plan)
+    rewind = Rewind(plan, 5)
+    again = rewind.paint(
+        pipe,
+        lambda: pipe(STEPS, torch.Generator().manual_seed(7)),
+        [KEEP],
+        lambda step, run: told.append(run.steps[-1].index == step.index),
+    )
+    assert torch.equal(again, painted)
+    assert [step.index for step in rewind.recording.steps] == [step.index for step in recording.steps]
+    assert told == [True] * plan.evaluated
+    with pytest.raises(Cancelled):
+        Rewind(plan, 5).paint(pipe, lambda: pipe(STEPS), [KEEP], lambda step, run: run.cancel())
 
 
 # -- that it helps ----------------------------------------------------------------------------------------------------

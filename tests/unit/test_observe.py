@@ -262,6 +262,16 @@ def test_a_cancelled_pipeline_gives_offloaded_models_back() -> None:
     assert freed == [True]
 
 
+def test_a_pipeline_that_fails_gives_offloaded_models_back() -> None:
+    """Else what ran out of memory would still be there when somebody tries a smaller picture."""
+    freed: list[bool] = []
+    pipe = SimpleNamespace(scheduler=diffusers.DDIMScheduler(), maybe_free_model_hooks=lambda: freed.append(True))
+    with pytest.raises(MemoryError), observe(pipe):
+        pipe.scheduler.set_timesteps(2)
+        raise MemoryError
+    assert freed == [True]
+
+
 @pytest.mark.parametrize("where", ["in the model", "in a hook", "in on_step"])
 def test_the_scheduler_is_restored_after_an_exception(pipe: Any, where: str) -> None:
     def fail(*_: Any, **__: Any) -> Any:

@@ -45,7 +45,7 @@ def going(pipe: Worded, record: bool) -> tuple[Going, Rewind, Tensor]:
     mask[:, 3:] = 1
     keep = KeepKnown(torch.zeros(SHAPE), mask, 3)
     made = Going(pipe, (keep,), lambda step, run: None, record)
-    rewind = Rewind(harmonising(STEPS, 2, 2), seed=5)
+    rewind = Rewind(harmonising(STEPS, 2, 2), seed=5, whole=record)
     return made, rewind, made.again_and_again({"prompt": "a red boat"}, rewind)
 
 
@@ -71,6 +71,20 @@ def test_other_words_are_read_anew_and_a_failure_leaves_the_pipeline_as_it_was(p
         1 / 0  # noqa: B018
     assert pipe.read == ["a", "b", "a", "a"]
     assert "encode_prompt" not in vars(pipe)
+
+
+def test_a_pipeline_s_own_way_of_reading_words_stays_its_own(pipe: Worded) -> None:
+    """One that a person has put on this instance, and that is not its class's."""
+    own, usual = [], pipe.encode_prompt
+
+    def encode_prompt(prompt: str, **further: Any) -> Any:
+        own.append(prompt)
+        return usual(prompt, **further)
+
+    vars(pipe)["encode_prompt"] = encode_prompt
+    going(pipe, True)
+    assert own == ["a red boat"]
+    assert vars(pipe)["encode_prompt"] is encode_prompt
 
 
 def test_a_run_that_nobody_looks_at_keeps_few_of_its_steps(pipe: Worded) -> None:

@@ -13,6 +13,7 @@ from gaussian_field import FieldPipe
 from torch import Tensor
 from toy_pipeline import SHAPE, InterruptibleToyPipeline, ToyPipeline, fresh
 
+from studio.diffusion import memory
 from studio.diffusion.layout import Packed
 from studio.diffusion.observe import Cancelled, Run, observe
 from studio.diffusion.probe import sample_of
@@ -193,7 +194,7 @@ def test_starts_that_do_not_fit_the_run_are_refused() -> None:
 def test_solvers_that_cannot_start_in_the_middle_say_so() -> None:
     start = start_at(3, CLEAN, NOISE)
     for name, words in (
-        ("PNDMScheduler", "PNDM cannot start"),
+        ("PNDMScheduler", "PNDMScheduler cannot start"),
         ("DPMSolverSinglestepScheduler", "Start at step"),
     ):
         pipe = ToyPipeline(fresh(name))
@@ -204,6 +205,61 @@ def test_solvers_that_cannot_start_in_the_middle_say_so() -> None:
 
 
 # -- what is left behind ----------------------------------------------------------------------------------------------
+
+
+def test_a_block_of_several_calls_gives_back_what_was_there_before_the_first() -> None:
+    pipe = ToyPipeline(fresh("EulerDiscreteScheduler"))
+    clean = torch.zeros(SHAPE)
+    torch.manual_seed(42)
+    wanted = torch.rand(4)
+    torch.manual_seed(42)
+    with observe(pipe, resume=start_at(3, clean, clean, 5)):
+        for _ in range(2):
+            pipe(STEPS, torch.Generator().manual_seed(7))
+    assert torch.equal(torch.rand(4), wanted)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_resumed_run_leaves_the_program_its_random_numbers(broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the record of the run cannot be closed."""
+    pipe = ToyPipeline(fresh("EulerAncestralDiscreteScheduler"))
+    torch.manual_seed(1)
+    with observe(pipe) as run:
+        pipe(STEPS, torch.Generator().manual_seed(7))
+    torch.manual_seed(42)
+    wanted = torch.rand(4)
+    torch.manual_seed(42)
+    if broken:
+        monkeypatch.setattr("studio.diffusion.run.settle", lambda steps, moments: 1 / 0)
+    with contextlib.suppress(ZeroDivisionError), observe(pipe, resume=run.at(3)):
+        pipe(STEPS, torch.Generator().manual_seed(7))
+    assert torch.equal(torch.rand(4), wanted)
+
+
+def test_another_device_is_read_seeded_and_given_back_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two cards, that on which the run is, and not the one that happens to be the current one."""
+    states = [torch.Generator().manual_seed(number).get_state() for number in (10, 11)]
+
+    class Cards:
+        def get_rng_state(self, device: torch.device) -> Tensor:
+            return states[device.index].clone()
+
+        def set_rng_state(self, state: Tensor, device: torch.device) -> None:
+            states[device.index] = state
+
+    plain = torch.Generator
+    monkeypatch.setattr(torch, "get_device_module", lambda device: Cards())
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu": plain())
+    second = torch.device("cuda", 1)
+    with torch.random.fork_rng(devices=()):
+        before = memory.RandomState.read((), second, None)
+        assert before.device_state is not None and torch.equal(before.device_state, states[1])
+        memory.seed_random(5, second)
+        assert torch.equal(states[0], plain().manual_seed(10).get_state())
+        assert torch.equal(states[1], plain().manual_seed(5).get_state())
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=plain().manual_seed(5)))
+        memory.restore_random(before.torch_state, before.device_state, second)
+        assert torch.equal(states[1], plain().manual_seed(11).get_state())
 
 
 @pytest.mark.parametrize("fails", [False, True])
