@@ -7,6 +7,7 @@ import { typing } from "./frame.js";
 import { createCompare } from "./gallery_compare.js";
 import { createDetails } from "./gallery_details.js";
 import { createGrid } from "./gallery_grid.js";
+import { createImport } from "./gallery_import.js";
 import { address, addressed } from "./gallery_link.js";
 import { createList } from "./gallery_list.js";
 import * as server from "./gallery_server.js";
@@ -21,7 +22,7 @@ const AGAIN = 5000; // ms between two looks for what is new, while the tab is op
 const PACKED = 500; // pictures in one zip
 const LANES = 3; // things that the server is told at once
 
-const SHOWS = [["all", "All"], ["favourite", "Favourites"], ["bin", "Bin"]];
+const SHOWS = [["all", "All"], ["favourite", "Favourites"], ["fills", "Fills"], ["steps", "With steps"], ["bin", "Bin"]];
 
 let room = null;
 let parts = null;
@@ -66,7 +67,7 @@ function build() {
   const shows = segments("Which pictures", SHOWS, (show) => {
     shows.press(show);
     selection.clear();
-    list.search({ favourite: show === "favourite", bin: show === "bin" });
+    list.search({ show });
   });
   shows.press("all");
   const models = choice("Model", [["", "All models"]], (model) => list.search({ model }));
@@ -91,6 +92,7 @@ function build() {
     line: h("span", { class: "wb-gal-found" }),
     empty: h("div", { class: "wb-gal-empty" }),
     emptyBin: button("small", "Empty the bin", "bin", emptyBin),
+    importing: createImport({ done: imported, notice, fail }),
     bar: h("div", { class: "wb-gal-bar", role: "group", "aria-label": "The selection", hidden: true }),
   };
   const head = h(
@@ -103,6 +105,8 @@ function build() {
     select,
     button("quiet wb-wide", "Compare two", "compare", compare),
     button("quiet", "Grid", "grid", () => parts.grid.open(chosen()[0] ?? null)),
+    parts.importing.open,
+    parts.importing.field,
   );
   parts.scroll = h("div", { class: "wb-gal-scroll" }, wall.element, parts.empty);
   const about = h("div", { class: "wb-gal-line" }, parts.line, parts.emptyBin, h("span", { class: "wb-gal-grow" }), parts.usage.element);
@@ -149,14 +153,16 @@ function changed(anew) {
     anchor = 0;
     parts.scroll.scrollTop = 0;
   }
-  const { query, favourite, bin, model } = list.wanted();
+  const { query, show, model } = list.wanted();
+  const counts = list.counts();
+  for (const [kind, name] of SHOWS) parts.shows.button(kind).replaceChildren(name, ...(counts ? [h("span", { class: "wb-gal-many" }, ` ${figure(counts[kind])}`)] : []));
   const count = list.count();
   wall.element.hidden = !count;
   const words = query.trim() || model;
-  parts.empty.replaceChildren(...(count ? [] : emptyWords(words, favourite, bin)));
+  parts.empty.replaceChildren(...(count ? [] : emptyWords(words, show)));
   parts.line.textContent = count || words ? `${figure(count)} ${count === 1 ? "picture" : "pictures"}` : "";
   if (anew && words && visible) parts.live.textContent = count ? `${figure(count)} found` : "Nothing found";
-  parts.emptyBin.hidden = !bin || !count;
+  parts.emptyBin.hidden = show !== "bin" || !count;
   const models = list.models();
   parts.models.field.hidden = models.length < 2;
   parts.models.offer([["", "All models"], ...models.map((name) => [name, name])]);
@@ -164,11 +170,13 @@ function changed(anew) {
   drawSelection();
 }
 
-function emptyWords(words, favourite, bin) {
+function emptyWords(words, show) {
   if (!list.loaded()) return [];
   if (words) return [h("h1", {}, "Nothing fits"), h("p", {}, "All words have to stand in the prompt, the model's name, the seed or the date, such as 2026-11-21.")];
-  if (bin) return [h("h1", {}, "The bin is empty"), h("p", {}, "What is deleted waits here for 30 days.")];
-  if (favourite) return [h("h1", {}, "No favourites yet"), h("p", {}, "Press S on a picture, or the star in its corner.")];
+  if (show === "bin") return [h("h1", {}, "The bin is empty"), h("p", {}, "What is deleted waits here for 30 days.")];
+  if (show === "fills") return [h("h1", {}, "No fills yet"), h("p", {}, "Open a picture in Fill, paint over a region, and say what should be there.")];
+  if (show === "steps") return [h("h1", {}, "No steps are kept"), h("p", {}, "New pictures bring theirs. The oldest are let go where they take too much room.")];
+  if (show === "favourite") return [h("h1", {}, "No favourites yet"), h("p", {}, "Press S on a picture, or the star in its corner.")];
   return [h("h1", {}, "Every picture will hang here"), h("p", {}, "Make one, and it appears."), button("primary", "Make a picture", "more", () => document.getElementById("wb-generate-button")?.click())];
 }
 
@@ -196,11 +204,11 @@ function pick(index, how, pressed = false) {
 
 function drawSelection() {
   const entries = chosen();
-  const { bin } = list.wanted();
+  const bin = list.wanted().show === "bin";
   parts.details.show(entries, bin);
   room.classList.toggle("has-selection", entries.length > 0);
   if (!entries.length) room.classList.remove("details");
-  if (visible) address({ id: entries.length === 1 ? entries[0].id : null });
+  if (visible) address({ id: entries.length ? (entries.length === 1 ? entries[0].id : null) : wished });
   const several = entries.length > 1 || (selecting && entries.length > 0);
   parts.bar.hidden = !several;
   if (!several) return;
@@ -242,7 +250,7 @@ function key(event, index) {
         Enter: () => (matchMedia("(max-width: 1023px)").matches && !room.classList.contains("details") ? (pick(index, "only", true), parts.details.focus()) : enlarge(index)),
         " ": () => pick(index, "toggle"),
         s: () => star(entries),
-        Delete: () => (list.wanted().bin ? undefined : remove(entries)),
+        Delete: () => (list.wanted().show === "bin" ? undefined : remove(entries)),
         c: compare,
         Escape: () => clear(),
       }[pressed];
@@ -265,13 +273,13 @@ async function showPicture(id, pressed = true) {
     try {
       const entry = await server.entry(id);
       if (!entry) return notice("This picture is not here any more.", true);
-      const bin = Boolean(entry.binned_at);
-      parts.shows.press(bin ? "bin" : "all");
+      const show = entry.binned_at ? "bin" : "all";
+      parts.shows.press(show);
       for (const query of ["", String(entry.request.seed)]) {
         // among the newest, or else among those of its seed
         if (list.place(id) >= 0) break;
         parts.search.value = query;
-        await list.search({ query, favourite: false, bin, model: "" });
+        await list.search({ query, show, model: "" });
       }
       await list.need(list.place(id) < 0 ? list.count() - 1 : 0);
     } catch (problem) {
@@ -320,8 +328,9 @@ async function star(entries) {
   const favourite = !entries.every((entry) => entry.favourite);
   const done = await each(entries, ({ id }) => server.favour(id, favourite));
   done.forEach(({ id }) => list.change(id, { favourite }));
-  if (list.wanted().favourite && !favourite) list.drop(done.map(({ id }) => id));
+  if (list.wanted().show === "favourite" && !favourite) list.drop(done.map(({ id }) => id));
   parts.live.textContent = favourite ? "Favourite" : "No favourite any more";
+  list.refresh(true); // how many there are of each kind
 }
 
 async function remove(entries) {
@@ -359,6 +368,7 @@ async function restore(entries) {
 function leave(ids, next) {
   ids.forEach((id) => selection.delete(id));
   list.drop(ids);
+  list.refresh(true);
   wall.go(Math.min(next, list.count() - 1));
   if (!wall.element.hidden && room.contains(document.activeElement)) wall.element.focus({ preventScroll: true });
   parts.usage.refresh();
@@ -383,6 +393,13 @@ async function emptyBin() {
 function use(entry) {
   writeForm(asWritten(entry.request), { fixSeed: true, pictures: 1 });
   document.getElementById("wb-generate-button")?.click();
+}
+
+/** A file has come in, perhaps with pictures. */
+function imported(id, words) {
+  list.refresh();
+  parts.usage.refresh();
+  notice(words, false, ["Open it", () => (location.hash = `#fill/${id}`)]);
 }
 
 function pack(entries) {

@@ -22,7 +22,7 @@ async function decoded({ id }) {
 export function differing(one, other) {
   const [first, second] = [one, other].map((entry) => new Map([["Words", entry.request.prompt.trim() || "none"], ...factsOf(entry)]));
   return [...new Set([...first.keys(), ...second.keys()])]
-    .filter((name) => !["Made", "File"].includes(name) && first.get(name) !== second.get(name))
+    .filter((name) => !["Made", "File", "Took", "Recorded", "Branches"].includes(name) && first.get(name) !== second.get(name))
     .map((name) => [name, first.get(name) ?? "none", second.get(name) ?? "none"]);
 }
 

@@ -3,6 +3,7 @@
 import { button, h, icon } from "./dom.js";
 import { openInFill } from "./fill_link.js";
 import { thumbnailAddress } from "./gallery_server.js";
+import { createVerify } from "./gallery_verify.js";
 import { wordsOf } from "./gallery_wall.js";
 import { downloadAddress, pictureAddress } from "./server.js";
 import { strengthWords } from "./steps_marks.js";
@@ -20,10 +21,23 @@ export function bytesWords(bytes) {
 /** "+0.016, −0.004 (haar)": the strengths of a correction, coarse to fine. */
 export const correctionWords = (correction) => `${(correction.bands ?? []).map((band) => strengthWords(Number(band.strength ?? band.value ?? 0))).join(", ")} (${correction.wavelet})`;
 
+/** "0.8 s", "12 s", "3 min 5 s". */
+function tookWords(seconds) {
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** What is left of the recording of a run: "20 steps, 5.2 MB". */
+function recordedWords({ steps, open, bytes }) {
+  const count = steps === 1 ? "1 step" : `${steps} steps`;
+  return steps ? (open ? `${count}, ${bytesWords(bytes)}` : `${count}, let go to make room`) : "";
+}
+
 /** Name and words of everything that a picture was made from. */
 export function factsOf(entry) {
-  const { request } = entry;
+  const { request, run } = entry;
   return [
+    ["Kind", entry.fill ? "a fill of a region" : ""],
     ["Leave out", request.negative_prompt.trim()],
     ["Written as", request.template ?? ""],
     ["Seed", String(request.seed)],
@@ -31,6 +45,9 @@ export function factsOf(entry) {
     ["Guidance", Number(request.guidance_scale).toFixed(1)],
     ["Size", `${request.width} × ${request.height}`],
     ["Correction", request.correction ? correctionWords(request.correction) : ""],
+    ["Branches", run.branches ? String(run.branches) : ""],
+    ["Recorded", recordedWords(run)],
+    ["Took", run.seconds === null ? "" : tookWords(run.seconds)],
     ["Model", request.model],
     ["Made", new Date(entry.made_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })],
     ["Stopped", entry.stopped_at === null ? "" : `at step ${entry.stopped_at} of ${request.num_inference_steps}`],
@@ -42,6 +59,7 @@ export function factsOf(entry) {
 export function createDetails(actions) {
   const close = button("quiet icon wb-gal-close", "Back to the pictures", "cross", () => actions.close());
   const body = h("div", { class: "wb-gal-details" });
+  const verify = createVerify();
   const element = h("aside", { class: "wb-gal-aside", "aria-label": "Details" }, close, body);
 
   function one(entry) {
@@ -54,6 +72,7 @@ export function createDetails(actions) {
           button("", "Paint or fill in it", "fill", () => openInFill(entry)),
           button("", "Use its settings", "copy", () => actions.use(entry)),
           download(entry),
+          verify.of(entry.id),
           button("quiet", "Grid from its settings", "grid", () => actions.grid(entry)),
           h("div", { class: "wb-gal-two" }, star([entry]), button("quiet", "Delete", "bin", () => actions.remove([entry]))),
         ];
@@ -63,6 +82,7 @@ export function createDetails(actions) {
     body.replaceChildren(
       h("button", { type: "button", class: "wb-gal-picture", "aria-label": "Enlarge", onclick: () => actions.open(entry) }, picture),
       h("p", { class: request.prompt.trim() ? "wb-gal-words" : "wb-gal-words none" }, request.prompt.trim() || "No words: the seed chose what is there."),
+      entry.run.branch_of ? h("p", { class: "wb-note" }, "Goes on from ", h("a", { href: `#gallery/${entry.run.branch_of}` }, "another picture"), ".") : "",
       h("dl", { class: "wb-facts" }, ...factsOf(entry).flatMap(([name, words]) => [h("dt", {}, name), h("dd", {}, words)])),
       h("div", { class: "wb-acts" }, ...acts),
       ...(inDocuments ? [inDocuments] : []),

@@ -45,8 +45,9 @@ export function createGrid(actions) {
   const bar = h("i", {});
   const meter = h("span", { class: "wb-meter", role: "progressbar", "aria-label": "Pictures painted", "aria-valuemin": "0" }, bar);
   const halt = button("edged", "Stop", "stop", stopIt);
+  const again = button("edged", "Paint the missing ones", "reset", paintMissing);
   const sheet = h("a", { class: "wb-btn primary", download: "" }, icon("down"), "Download the sheet");
-  const view = h("div", { class: "wb-grid-view", hidden: true }, same, table, h("div", { class: "wb-dialog-foot" }, far, meter, halt, sheet));
+  const view = h("div", { class: "wb-grid-view", hidden: true }, same, table, h("div", { class: "wb-dialog-foot" }, far, meter, halt, again, sheet));
 
   const earlier = choice("Grids", [], (id) => (id ? follow(id) : write()));
   const close = button("quiet icon wb-close", "Close", "cross", () => dialog.close());
@@ -109,16 +110,23 @@ export function createGrid(actions) {
       offerEarlier(grids);
       dialog.showModal();
       const underWay = grids.find(({ ended }) => !ended);
-      if (underWay && !entry) draw(underWay);
-      else write();
+      write();
+      if (underWay && !entry) await follow(underWay.id);
     } catch (problem) {
       actions.fail(problem.message, true);
     }
   }
 
   function offerEarlier(grids) {
-    earlier.offer([["", "New grid"], ...grids.map(({ id, across, down, same: all }) => [id, `${across.title}${down ? ` × ${down.title.toLowerCase()}` : ""}: ${all}`.slice(0, 90)])]);
+    earlier.offer([["", "New grid"], ...grids.map((grid) => [grid.id, titleOf(grid)])]);
     earlier.field.hidden = !grids.length;
+  }
+
+  /** "Seed × steps, 21 Nov, 19:39, unfinished: a lake · …". Its id begins with the time at which it was begun. */
+  function titleOf({ id, across, down, same: all, state, ended }) {
+    const when = new Date(Number(id.split("-")[0])).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+    const far = ended ? (state === "done" ? "" : ", unfinished") : ", being painted";
+    return `${across.title}${down ? ` × ${down.title.toLowerCase()}` : ""}, ${when}${far}: ${all}`.slice(0, 110);
   }
 
   /** The form. */
@@ -195,9 +203,23 @@ export function createGrid(actions) {
     halt.disabled = true;
     halt.lastChild.textContent = "Stopping…";
     try {
-      await stop(shown.id, true);
+      await stop(shown.job, true);
     } catch (problem) {
       far.textContent = problem.message;
+    }
+  }
+
+  /** Paints what was not painted when the grid was stopped, failed, or ended with the studio. */
+  async function paintMissing() {
+    again.disabled = true;
+    try {
+      draw(await server.paintMissing(shown.id));
+      halt.disabled = false;
+      halt.lastChild.textContent = "Stop";
+    } catch (problem) {
+      far.textContent = problem.message;
+    } finally {
+      again.disabled = false;
     }
   }
 
@@ -222,6 +244,8 @@ export function createGrid(actions) {
     meter.setAttribute("aria-valuemax", String(total));
     meter.setAttribute("aria-valuenow", String(done));
     halt.hidden = grid.ended;
+    again.hidden = !grid.ended || done === total;
+    again.lastChild.textContent = total - done === 1 ? "Paint the missing one" : `Paint the missing ${total - done}`;
     meter.hidden = grid.ended;
     sheet.hidden = !done;
     sheet.href = server.sheetAddress(grid.id);
@@ -249,7 +273,7 @@ export function createGrid(actions) {
     if (place.dataset.state === `${cell.state}${cell.id}`) return;
     place.dataset.state = `${cell.state}${cell.id}`;
     place.disabled = !cell.id;
-    place.setAttribute("aria-label", `${name}, ${cell.id ? "open" : { running: "being painted", failed: "failed", stopped: "not painted" }[cell.state] ?? "waiting"}`);
+    place.setAttribute("aria-label", `${name}, ${cell.id ? "open" : { running: "being painted", failed: "failed", stopped: "not painted", missing: "not painted" }[cell.state] ?? "waiting"}`);
     place.classList.toggle("running", cell.state === "running");
     place.replaceChildren(cell.id ? h("img", { src: server.thumbnailAddress(cell.id), alt: "" }) : cell.state === "failed" ? "!" : "");
     place.onclick = () => {
@@ -268,10 +292,12 @@ export function createGrid(actions) {
   function wordsOf(grid, done, total) {
     if (grid.state === "failed") return grid.error ?? "The grid failed.";
     if (grid.state === "stopped") return `Stopped. ${done} of ${total} pictures are kept.`;
+    if (grid.state === "cut") return `The studio was ended while it painted. ${done} of ${total} pictures are kept.`;
+    if (grid.state === "done" && done < total) return `${done} of ${total} pictures are left. The others were deleted.`;
     if (grid.state === "done") return `${total} pictures. Press one to open it.`;
     if (grid.state === "queued") return grid.ahead ? `Waiting for ${grid.ahead === 1 ? "the picture" : `the ${grid.ahead} pictures`} ahead` : "Starting";
     if (grid.state === "loading") return "Waking the model";
-    return `Picture ${grid.index + 1} of ${total}, step ${Math.min(grid.step + 1, grid.steps)} of ${grid.steps}${grid.eta === null ? "" : `, ${about(grid.eta)} left`}`;
+    return `Picture ${Math.min(done + 1, total)} of ${total}, step ${Math.min(grid.step + 1, grid.steps)} of ${grid.steps}${grid.eta === null ? "" : `, ${about(grid.eta)} left`}`;
   }
 
   return { open };

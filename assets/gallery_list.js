@@ -4,11 +4,12 @@ import { page } from "./gallery_server.js";
 
 /** `changed(anew)` is called whenever entries came, went or changed; `anew` after another search. `failed(problem)`. */
 export function createList(changed, failed) {
-  let wanted = { query: "", favourite: false, bin: false, model: "" };
+  let wanted = { query: "", show: "all", model: "" };
   let entries = [];
   let places = new Map(); // id -> index
   let cursor = null;
   let count = 0;
+  let counts = null; // of every kind that can be shown
   let models = [];
   let asking = new AbortController();
   let walking = null; // the way to pages further down
@@ -30,7 +31,7 @@ export function createList(changed, failed) {
       const answer = await page(wanted, null, signal);
       if (signal.aborted) return;
       take(answer.pictures);
-      ({ cursor, count, models } = answer);
+      ({ cursor, count, counts, models } = answer);
       loaded = true;
       changed(anew);
     } catch (problem) {
@@ -72,16 +73,20 @@ export function createList(changed, failed) {
     try {
       if (lightly) {
         const newest = await page(wanted, null, signal, 1);
-        if (signal.aborted || (newest.count === count && newest.pictures[0]?.id === entries[0]?.id)) return undefined;
+        if (signal.aborted) return undefined;
+        // the steps of a picture come a moment after it, which the counts tell
+        const isSame = newest.count === count && newest.pictures[0]?.id === entries[0]?.id;
+        if (isSame && JSON.stringify(newest.counts) === JSON.stringify(counts)) return undefined;
       }
       const answer = await page(wanted, null, signal);
       if (signal.aborted) return undefined;
       const fresh = answer.pictures.filter(({ id }) => !places.has(id) && (!entries.length || id > entries[0].id));
       const known = answer.pictures.filter(({ id }) => places.has(id));
+      const before = JSON.stringify([counts, known.map(({ id }) => entries[places.get(id)])]);
       known.forEach((entry) => (entries[places.get(entry.id)] = entry));
       if (answer.count !== count + fresh.length) return search(wanted, false); // something went, or came from somewhere else
-      ({ count, models } = answer);
-      if (!fresh.length) return undefined;
+      ({ count, counts, models } = answer);
+      if (!fresh.length && JSON.stringify([counts, known]) === before) return undefined;
       take([...fresh, ...entries]);
       return changed(false);
     } catch (problem) {
@@ -99,6 +104,8 @@ export function createList(changed, failed) {
     place: (id) => places.get(id) ?? -1,
     get: (id) => entries[places.get(id)] ?? null,
     wanted: () => wanted,
+    /** {all, favourite, fills, steps, bin}: how many fit the words and the model; null before the first answer. */
+    counts: () => counts,
     count: () => Math.max(count, entries.length),
     models: () => models,
     loaded: () => loaded,

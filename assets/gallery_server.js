@@ -5,10 +5,11 @@ import { ask, at, post } from "./server.js";
 const FIRST = 120; // pictures of the first page: more than a screen shows
 const MORE = 500; // of each one after it
 
-/** A page of pictures, newest first. `wanted`: {query, favourite, bin, model}; `cursor`: where to go on, or null. */
+/** A page of pictures, newest first. `wanted`: {query, show, model}, show one of all, favourite, fills, steps and bin;
+ * `cursor`: where to go on, or null. */
 export function page(wanted, cursor, signal, limit = cursor ? MORE : FIRST) {
   const values = new URLSearchParams({ query: wanted.query, limit: String(limit) });
-  for (const name of ["favourite", "bin"]) if (wanted[name]) values.set(name, "1");
+  if (wanted.show !== "all") values.set(wanted.show, "1");
   if (wanted.model) values.set("model", wanted.model);
   if (cursor) values.set("cursor", cursor);
   return ask(`library?${values}`, { signal });
@@ -29,6 +30,8 @@ export const usage = () => ask("usage");
 export const favour = (id, favourite) => post(`library/${id}/favourite`, { favourite });
 export const remove = (id) => ask(`library/${id}`, { method: "DELETE" });
 export const restore = (id) => post(`library/${id}/restore`, {});
+/** Begins to paint a picture again; the job's picture is told the verdict. */
+export const verify = (id) => post(`library/${id}/verify`, {});
 export const emptyBin = () => post("library/bin/empty", {});
 export const thumbnailAddress = (id) => at(`pictures/${id}/thumbnail.webp`);
 export const exportAddress = (ids) => at(`library/export.zip?ids=${ids.join(",")}`);
@@ -39,4 +42,6 @@ export const checkGrid = (grid, signal) =>
 export const beginGrid = (grid) => post("grids", grid);
 export const grids = () => ask("grids");
 export const grid = (id) => ask(`grids/${id}`);
+/** Paints the cells that have no picture. */
+export const paintMissing = (id) => post(`grids/${id}/again`, {});
 export const sheetAddress = (id) => at(`grids/${id}/sheet.png`);

@@ -27,9 +27,15 @@ function dateOf(entry) {
   return dates.get(entry);
 }
 
-export function wordsOf({ request, favourite }) {
+export function wordsOf({ request, favourite, fill, run }) {
   const words = request.prompt.trim() || "No words";
-  return `${words.length > 160 ? `${words.slice(0, 160)}…` : words}, seed ${request.seed}${favourite ? ", favourite" : ""}`;
+  const branches = run?.branches ? `, ${run.branches === 1 ? "1 branch" : `${run.branches} branches`}` : "";
+  return `${words.length > 160 ? `${words.slice(0, 160)}…` : words}, seed ${request.seed}${fill ? ", a fill" : ""}${branches}${favourite ? ", favourite" : ""}`;
+}
+
+/** What a picture is, in its corner: a fill, and how many branches it has. */
+function marksOf({ fill, run }) {
+  return [fill ? icon("fill", true) : null, ...(run?.branches ? [icon("branch", true), String(run.branches)] : [])].filter(Boolean);
 }
 
 /**
@@ -133,7 +139,7 @@ export function createWall(list, actions, chosen) {
   function place(entry, index, top, left, moving) {
     let cell = cells.get(entry.id);
     if (!cell) {
-      cell = h("div", { role: "option", id: `wb-gal-${entry.id}`, "data-id": entry.id, class: "wb-gal-cell" }, h("img", { alt: "", decoding: "async", draggable: "false" }), h("span", { class: "wb-gal-star", "aria-hidden": "true", title: "Favourite" }, icon("star", true)), h("span", { class: "wb-gal-check", "aria-hidden": "true" }, icon("check", true)));
+      cell = h("div", { role: "option", id: `wb-gal-${entry.id}`, "data-id": entry.id, class: "wb-gal-cell" }, h("img", { alt: "", decoding: "async", draggable: "false" }), h("span", { class: "wb-gal-star", "aria-hidden": "true", title: "Favourite" }, icon("star", true)), h("span", { class: "wb-gal-check", "aria-hidden": "true" }, icon("check", true)), h("span", { class: "wb-gal-marks", "aria-hidden": "true" }));
       cell.firstChild.addEventListener("error", again);
       cells.set(entry.id, cell);
       element.append(cell);
@@ -146,7 +152,9 @@ export function createWall(list, actions, chosen) {
     cell.style.transform = `translate(${left}px, ${top}px)`;
     cell.style.width = cell.style.height = `${side}px`;
     cell.dataset.index = String(index);
-    cell.setAttribute("aria-label", wordsOf(entry));
+    const words = wordsOf(entry);
+    if (cell.getAttribute("aria-label") !== words) cell.lastChild.replaceChildren(...marksOf(entry));
+    cell.setAttribute("aria-label", words);
     cell.setAttribute("aria-selected", String(chosen(entry.id)));
     cell.setAttribute("aria-setsize", String(list.count()));
     cell.setAttribute("aria-posinset", String(index + 1));

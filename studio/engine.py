@@ -8,7 +8,6 @@ Path("lake.png").write_bytes(picture.to_png())
 from __future__ import annotations
 
 import contextlib
-import inspect
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.errors import InvalidRequest, OutOfMemory, StudioError
+from studio import pipeline_call
+from studio.errors import OutOfMemory, StudioError
 from studio.models import catalogue
 from studio.passage import Approach, Going, Passage
 from studio.picture import Picture, Pixels, made_with
@@ -38,14 +38,11 @@ PREVIEW_INTERVAL = 0.2  # seconds between previews, at the least
 PREVIEW_SHARE = 0.08  # of the time of a run may go into decoding previews
 BAND_LEVELS = 4  # wavelet levels of the progress ribbon: five bands
 RECORD_LIMIT = 2 * 1024**3  # bytes that the recording of one run may take; larger runs are painted, but not recorded
+CARD_SHARE = 16  # on a graphics card, where the recording lies until the run is over, also this part of its memory
 
 
 class CannotShow(StudioError):
     """Latents that cannot be turned into pixels now, because their model is not the one in memory."""
-
-
-class NotFinite(StudioError):
-    """A picture of values that are no numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +263,7 @@ class Engine:
         # on the CPU, whatever the device: the same seed gives the same noise everywhere
         generator = torch.Generator("cpu").manual_seed(request.seed)
         watcher = _Watcher(loaded, request, on_progress, previews)
-        record = record and _recording_bytes(request) <= RECORD_LIMIT
+        record = record and _recording_bytes(request) <= _record_limit(loaded.pipe)
         began = time.perf_counter()
         with torch.inference_mode():
             passage = approach(loaded.pipe) if approach is not None else Passage()
@@ -274,14 +271,14 @@ class Engine:
         pipe.scheduler = make_scheduler(request.solver, loaded.scheduler, generator)
         going = Going(
             pipe=pipe,
-            hooks=(*_hooks(request, mask), *passage.hooks),
+            hooks=(*pipeline_call.hooks(request, mask), *passage.hooks),
             on_step=lambda step, run: watcher(step, run, cancelled),
             record=record,
         )
         try:
             arguments = {
                 "generator": generator,
-                **_arguments(pipe, request, bool(passage.arguments)),
+                **pipeline_call.arguments(pipe, request, bool(passage.arguments)),
                 **passage.arguments,
             }
             start = resume if resume is not None else passage.start
@@ -289,8 +286,8 @@ class Engine:
                 if passage.rewinding is None:
                     output = going.once(arguments, start)
                 else:
-                    output = going.again_and_again(arguments, passage.rewinding(start))
-            pixels = _finished(output.images, request)
+                    output = going.again_and_again(arguments, passage.rewinding(start, record))
+            pixels = pipeline_call.finished(output.images, request)
             stopped_at = None
         except Cancelled:
             clean = _decoded(loaded, watcher.newest, request)
@@ -304,7 +301,7 @@ class Engine:
         seconds = time.perf_counter() - began
         self._learn(loaded, request, watcher, pixels, seconds if stopped_at is None else None)
         ribbon = tuple(watcher.ribbon)
-        made = made_with(loaded.digest, _surroundings(pipe))
+        made = made_with(loaded.digest, pipeline_call.surroundings(pipe))
         return Picture(pixels, request, seconds, stopped_at, ribbon, made, going.recording)
 
     def _learn(
@@ -346,6 +343,8 @@ class _Watcher:
         self._earlier: Any = None
         self._last_preview = time.perf_counter()
         self.decode_seconds = 0.0
+        # an autoencoder that waits on the CPU for its turn would throw the denoiser out of the card to be there itself
+        self._offloaded = hasattr(getattr(loaded.pipe, "vae", None), "_hf_hook")
 
     def __call__(self, step: Step, run: Any, cancelled: Callable[[], bool] | None) -> None:
         self.newest = step.denoised if step.denoised is not None else step.x_next
@@ -385,23 +384,29 @@ class _Watcher:
             return None
         began = time.perf_counter()
         try:
-            pixels = _decoded(self._loaded, self.newest, self._request)
-        except NotFinite:  # the end may be fine, and says so itself if it is not
+            pixels = self._glance() if self._offloaded else _decoded(self._loaded, self.newest, self._request)
+        except pipeline_call.NotFinite:  # the end may be fine, and says so itself if it is not
             pixels = None
         self._last_preview = time.perf_counter()
-        spent = self._last_preview - began
-        # the fastest so far: one decode that had to wait for the machine must not put off all that follow
-        self.decode_seconds = min(spent, self.decode_seconds or spent)
+        if not self._offloaded:
+            spent = self._last_preview - began
+            # the fastest so far: one decode that had to wait for the machine must not put off all that follow
+            self.decode_seconds = min(spent, self.decode_seconds or spent)
         return pixels
 
+    def _glance(self) -> Pixels | None:
+        """The newest clean estimate as pixels without the autoencoder, if the model's linear look is known."""
+        from studio.imaging.pixels import to_uint8
+        from studio.models.layouts import spatial
 
-def _surroundings(pipe: Any) -> dict[str, str]:
-    """What a run's bytes depend on beside software and weights: the device, how exact its numbers are, its threads."""
-    import torch
-
-    device = torch.device(getattr(pipe, "_execution_device", None) or pipe.device)
-    name = f"{device.type}: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
-    return {"device": name, "dtype": str(pipe.dtype).removeprefix("torch."), "threads": str(torch.get_num_threads())}
+        look = self._loaded.preview
+        plane = spatial(self._loaded.pipe, self.newest[:1], self._request.width, self._request.height)
+        if look is None or plane is None or not look.fits(plane):
+            return None
+        seen = look(plane)
+        pipeline_call.check_finite(seen.numpy(), self._request)
+        pixels: Pixels = to_uint8(seen)[0]
+        return pixels
 
 
 def _is_out_of_memory(problem: Exception) -> bool:
@@ -417,35 +422,6 @@ def _pace_key(request: TextToImage) -> tuple[str, str, int]:
     return request.model, request.solver, request.width * request.height
 
 
-def _arguments(pipe: Any, request: TextToImage, fills: bool) -> dict[str, Any]:
-    """The keyword arguments of the pipeline's call. Raises InvalidRequest for what this pipeline cannot do."""
-    accepted = inspect.signature(type(pipe).__call__).parameters
-    if "mask_image" in accepted and not fills:
-        raise InvalidRequest("This model only fills regions of a picture. Use it in the Fill tab.", "model")
-    arguments: dict[str, Any] = {
-        "prompt": request.prompt,
-        "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
-        "width": request.width,
-        "height": request.height,
-        "output_type": "np",
-        "use_resolution_binning": False,  # PixArt and Sana would paint another size and stretch it
-    }
-    if request.negative_prompt:
-        # Flux takes such words, but looks at them only when a second kind of guidance is on
-        second = accepted.get("true_cfg_scale")
-        if "negative_prompt" not in accepted or (second is not None and second.default <= 1):
-            raise InvalidRequest("This model cannot leave words out. Empty that field.", "negative_prompt")
-        arguments["negative_prompt"] = request.negative_prompt
-    if request.weighted:
-        from studio.models import weighting
-
-        arguments.pop("negative_prompt", None)
-        arguments.pop("prompt")
-        arguments.update(weighting.arguments(pipe, request.prompt, request.negative_prompt))
-    return {name: value for name, value in arguments.items() if name in accepted}
-
-
 def _decoded(loaded: _Loaded, latents: Any, request: TextToImage) -> Pixels | None:
     """Clean latents as pixels (H, W, 3), or None where the pipeline cannot be decoded from outside."""
     from studio.imaging.pixels import to_uint8
@@ -454,42 +430,19 @@ def _decoded(loaded: _Loaded, latents: Any, request: TextToImage) -> Pixels | No
     decoded = decode(loaded.pipe, latents[:1], request.width, request.height)
     if decoded is None:
         return None
-    _check_finite(decoded.numpy(), request)
+    pipeline_call.check_finite(decoded.numpy(), request)
     pixels: Pixels = to_uint8(decoded)[0]
     return pixels
 
 
-def _finished(images: Any, request: TextToImage) -> Pixels:
-    """The first of a pipeline's pictures, float (B, H, W, 3) in [0, 1], as uint8 (H, W, 3)."""
+def _record_limit(pipe: Any) -> int:
+    """How many bytes a recording may take where this pipeline works."""
     import torch
 
-    from studio.imaging.pixels import to_uint8
-
-    first = np.asarray(images[0])
-    _check_finite(first, request)
-    pixels: Pixels = to_uint8(torch.from_numpy(first).movedim(-1, 0)[None] * 2 - 1)[0]
-    return pixels
-
-
-def _check_finite(picture: NDArray[np.floating], request: TextToImage) -> None:
-    """Raises NotFinite if the model gave no numbers."""
-    if not np.isfinite(picture).all():
-        raise NotFinite(
-            f"The model lost its way: {request.solver} at {request.num_inference_steps} steps and guidance "
-            f"{request.guidance_scale:g} gave values that are no numbers. Try more steps or less guidance."
-        )
-
-
-def _hooks(request: TextToImage, mask: NDArray[np.float32] | None) -> tuple[Any, ...]:
-    """What the request wants done to every step."""
-    if request.correction is None:
-        return ()
-    import torch
-
-    from studio.diffusion.correction import Correction
-
-    region = torch.from_numpy(np.ascontiguousarray(mask)) if mask is not None else None
-    return (Correction(strengths=request.correction, mask=region),)
+    device = torch.device(getattr(pipe, "_execution_device", None) or pipe.device)
+    if device.type != "cuda":
+        return RECORD_LIMIT
+    return min(RECORD_LIMIT, torch.cuda.get_device_properties(device).total_memory // CARD_SHARE)
 
 
 def _recording_bytes(request: TextToImage) -> int:

@@ -212,7 +212,7 @@ class Filling:
             rewinding=self._rewound if self.fill.harmonise else None,
         )
 
-    def _rewound(self, start: ResumePoint | Start | None) -> Rewind:
+    def _rewound(self, start: ResumePoint | Start | None, whole: bool) -> Rewind:
         """The steps with those that are made again, from the beginning or from where a branch goes on."""
         from studio.diffusion.harmonise import Rewind, harmonising
         from studio.diffusion.resume import ResumePoint
@@ -221,7 +221,7 @@ class Filling:
         plan = harmonising(steps, JUMP, self.fill.harmonise, self.fill.start)
         if isinstance(start, ResumePoint):
             plan = plan.after(start.index // start.facts.order)
-        return Rewind(plan, self.fill.seed, start)
+        return Rewind(plan, self.fill.seed, start, whole)
 
     # -- what becomes of it -------------------------------------------------------------------------------------------
 

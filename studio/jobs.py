@@ -11,18 +11,19 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from studio import verifying
 from studio.branches import Branch
 from studio.engine import Engine, Progress
-from studio.errors import Busy, StudioError
-from studio.filling import JUMP, Filled, Filling
+from studio.errors import Busy, NotFound, StudioError
+from studio.filling import Filled, Filling
 from studio.imaging.plain_png import write_plain
-from studio.imaging.png import write_png
-from studio.picture import Picture, Pixels
+from studio.imaging.png import read_picture, write_png
+from studio.job import FINISHED, Job, Slot, told_of, too_many
+from studio.picture import Picture
 from studio.project.pixels_store import PixelStore
 from studio.project.store import PictureStore
 from studio.requests import COUNT_RANGE, TextToImage, batch
@@ -34,59 +35,9 @@ from studio.viewer.source import Source
 
 log = logging.getLogger(__name__)
 
-FINISHED = frozenset({"done", "stopped", "failed"})
 KEPT_JOBS = 200  # finished jobs that stay readable
 FILLS_LIMIT = 1024**3  # bytes of pixels that the fills of all who wait may hold
 FILLS_SHARE = 4  # where several people sign in, each may hold this part of it
-
-
-@dataclass(eq=False)
-class _Slot:
-    """One picture of a job."""
-
-    request: TextToImage
-    branch: Branch | None = None  # of which run it goes on from, and how
-    filling: Filling | None = None  # of which region it is, with the pixels there, until it is painted
-    filled: dict[str, Any] | None = None  # what is told of that, with the layer that came of it
-    state: str = "waiting"  # waiting | running | done | stopped | failed
-    id: str | None = None
-    stopped_at: int | None = None
-    seconds: float | None = None
-    ribbon: list[tuple[float, ...]] = field(default_factory=list)
-
-    def as_dict(self, with_ribbon: bool = True) -> dict[str, Any]:
-        return {
-            "state": self.state,
-            "id": self.id,
-            "stopped_at": self.stopped_at,
-            "seconds": self.seconds,
-            "seed": self.request.seed,
-            "request": self.request.to_dict(),
-            "ribbon": [list(column) for column in self.ribbon] if with_ribbon else [],
-            "run": {"parent": self.branch.parent, "from": self.branch.at} if self.branch is not None else None,
-            **(self.filled or {}),
-        }
-
-
-@dataclass(eq=False)
-class Job:
-    """Changed only by `Jobs`, under its lock."""
-
-    id: str
-    owner: str
-    slots: list[_Slot]
-    state: str = "queued"  # queued | loading | running | done | stopped | failed
-    error: str | None = None
-    version: int = 0
-    index: int = 0
-    step: int = 0
-    began: float | None = None
-    ended: float | None = None
-    step_times: list[float] = field(default_factory=list)
-    preview: Pixels | None = None
-    preview_version: int | None = None
-    stop_this: bool = False
-    stop_all: bool = False
 
 
 class Jobs:
@@ -118,23 +69,42 @@ class Jobs:
         self._closed = False
         self._worker: threading.Thread | None = None
 
-    def submit(self, requests: Sequence[TextToImage], owner: str) -> dict[str, Any]:
-        """Adds a job and returns its first snapshot. Raises Busy if too many pictures wait already."""
-        return self._add(Job(secrets.token_urlsafe(16), owner, [_Slot(request) for request in requests]))
+    def submit(
+        self, requests: Sequence[TextToImage], owner: str, kept: Callable[[int, str], None] | None = None
+    ) -> dict[str, Any]:
+        """Adds a job and returns its first snapshot. Raises Busy if too many pictures wait already.
+
+        `kept` is told of every picture as soon as it is safe: its place in the job, and its id.
+        """
+        return self._add(Job(secrets.token_urlsafe(16), owner, [Slot(request) for request in requests], kept=kept))
 
     def submit_branch(self, branch: Branch, owner: str) -> dict[str, Any]:
         """Adds a job that goes on from a step of a kept run. Raises Busy as `submit` does, NotThere without a run."""
         if self._viewer is None:
             raise StudioError("Runs are not kept here, so there is nothing to go on from.")
-        slot = _Slot(branch.request, branch, ribbon=ribbon_of(self._viewer, owner, branch.parent)[: branch.at])
+        slot = Slot(branch.request, branch, ribbon=ribbon_of(self._viewer, owner, branch.parent)[: branch.at])
         return self._add(Job(secrets.token_urlsafe(16), owner, [slot]))
+
+    def submit_check(self, picture_id: str, owner: str) -> dict[str, Any]:
+        """Adds a job that paints a picture of this owner again and compares. Nothing is kept of it.
+
+        Raises Busy as `submit` does, NotFound, and StudioError for a picture that cannot be painted again.
+        """
+        request, _ = verifying.checked(self._checked_png(owner, picture_id))
+        return self._add(Job(secrets.token_urlsafe(16), owner, [Slot(request, checks=picture_id)]))
+
+    def _checked_png(self, owner: str, picture_id: str) -> bytes:
+        png = self._store.png(owner, picture_id)
+        if png is None:
+            raise NotFound("There is no such picture here (any more).")
+        return png
 
     def submit_fill(self, filling: Filling, count: int, owner: str) -> dict[str, Any]:
         """Adds a job of `count` variations of a fill, which differ in their seeds. Raises Busy as `submit` does."""
         slots = []
         for fill in batch(filling.fill, count):
             one = filling.with_seed(fill.seed)
-            slots.append(_Slot(one.painting, filling=one, filled=_told(one)))
+            slots.append(Slot(one.painting, filling=one, filled=told_of(one)))
         return self._add(Job(secrets.token_urlsafe(16), owner, slots))
 
     def _add(self, job: Job) -> dict[str, Any]:
@@ -147,7 +117,7 @@ class Jobs:
                     f"{self._pictures_ahead(None)} pictures are waiting already, and {self._queue_limit} are the "
                     "limit. Wait for some of them, or stop them."
                 )
-            mine = sum(self._open_slots(other) for other in self._jobs.values() if other.owner == job.owner)
+            mine = sum(other.open_slots for other in self._jobs.values() if other.owner == job.owner)
             if mine + len(job.slots) > self._owner_limit:
                 raise Busy(
                     f"{mine} of your pictures are waiting already, and {self._owner_limit} are the limit for one "
@@ -200,9 +170,12 @@ class Jobs:
             return self._snapshot(job)
 
     def current(self, owner: str, limit: int = 8) -> list[dict[str, Any]]:
-        """Snapshots of the owner's unfinished jobs, oldest first; if there are none, of the latest job."""
+        """Snapshots of the owner's unfinished jobs, oldest first; if there are none, of the latest job.
+
+        Those that only check a picture are known to whoever asked for it.
+        """
         with self._changed:
-            mine = [job for job in self._jobs.values() if job.owner == owner]
+            mine = [job for job in self._jobs.values() if job.owner == owner and job.slots[0].checks is None]
             open_jobs = [job for job in mine if job.state not in FINISHED]
             return [self._snapshot(job) for job in (open_jobs[:limit] or mine[-1:])]
 
@@ -255,15 +228,19 @@ class Jobs:
             with self._changed:
                 if job.stop_all:
                     break
-                job.state, job.index, job.step = "running", index, _first_step(slot)
+                job.state, job.index, job.step = "running", index, slot.first_step
                 job.preview, job.preview_version = None, None
                 slot.state = "running"
                 self._touch(job)
+            if slot.checks is not None:
+                self._check(job, slot, slot.checks)
+                continue
             picture = self._painted(job, slot)
             filled = slot.filling.finished(picture) if slot.filling is not None else None
             picture = filled.picture if filled is not None else picture
             made_at = time.time_ns() // 1_000_000
             picture_id = self._store.add(job.owner, picture.to_png(), made_at, picture.seconds)
+            self._tell(job, index, picture_id)
             self._remember(job, slot, picture, picture_id, made_at)
             self._keep(job, slot, picture, picture_id, self._laid(job, slot, filled))
         with self._changed:
@@ -273,7 +250,32 @@ class Jobs:
             self._finish(job, "stopped" if stopped else "done")
             self._touch(job)
 
-    def _painted(self, job: Job, slot: _Slot) -> Picture:
+    def _check(self, job: Job, slot: Slot, picture_id: str) -> None:
+        """Paints a picture again, and says what came out. A fill finds what it was filled from beside its run."""
+        png = self._checked_png(job.owner, picture_id)
+        verdict = verifying.paint_again(
+            png,
+            slot.request,
+            self._engine,
+            verifying.filling_beside(png, self._viewer, job.owner, picture_id),
+            on_progress=lambda progress: self._progress(job, slot, progress),
+            cancelled=lambda: job.stop_this,
+        )
+        with self._changed:
+            slot.state = "done" if verdict is not None else "stopped"
+            slot.verdict = verdict.told() if verdict is not None else None
+            self._touch(job)
+
+    def _tell(self, job: Job, index: int, picture_id: str) -> None:
+        """Whoever wanted to know is told. The picture is safe already, whatever they make of it."""
+        if job.kept is None:
+            return
+        try:
+            job.kept(index, picture_id)
+        except StudioError as problem:
+            log.warning("%s", problem)
+
+    def _painted(self, job: Job, slot: Slot) -> Picture:
         def on_progress(progress: Progress) -> None:
             self._progress(job, slot, progress)
 
@@ -282,25 +284,41 @@ class Jobs:
 
         if slot.branch is not None and self._viewer is not None:
             slot.filling = filling_of_branch(self._viewer, job.owner, slot.branch)
-            slot.filled = _told(slot.filling) if slot.filling is not None else None
+            slot.filled = told_of(slot.filling) if slot.filling is not None else None
             return paint(self._viewer, job.owner, slot.branch, on_progress, cancelled, slot.filling)
         approach = slot.filling.approach if slot.filling is not None else None
         return self._engine.run(
             slot.request, on_progress, cancelled, record=self._viewer is not None, approach=approach
         )
 
-    def _laid(self, job: Job, slot: _Slot, filled: Filled | None) -> dict[str, Any] | None:
-        """What is told of a fill once it is there. Its layer is kept: the page takes it up by its id."""
+    def layer_of(self, owner: str, picture_id: str) -> dict[str, Any]:
+        """What a kept fill, or a branch of one, lays over what it filled, as its job told it when it was painted.
+
+        Raises NotFound; StudioError where the picture is no fill, or what it was filled from is not there any more.
+        """
+        png = self._checked_png(owner, picture_id)
+        filling = verifying.filling_beside(png, self._viewer, owner, picture_id)
+        if filling is None:
+            raise StudioError("This is a picture of its own and no fill. Open it in Fill as a document.")
+        filled = filling.finished(Picture(read_picture(png), filling.painting, seconds=0.0))
+        return {"id": picture_id, **told_of(filling), **self._laid_over(owner, filled)}
+
+    def _laid(self, job: Job, slot: Slot, filled: Filled | None) -> dict[str, Any] | None:
+        """What is told of a fill once it is there."""
         if filled is None or slot.filled is None:
             return slot.filled
+        return {**slot.filled, **self._laid_over(job.owner, filled)}
+
+    def _laid_over(self, owner: str, filled: Filled) -> dict[str, Any]:
+        """Layer and count of a fill. The layer is kept: the page takes it up by its id."""
         layer = None
         if self._pixels is not None:
-            pixels_id, width, height = self._pixels.add(job.owner, write_plain(filled.layer.pixels))
+            pixels_id, width, height = self._pixels.add(owner, write_plain(filled.layer.pixels))
             place = {"x": filled.layer.x, "y": filled.layer.y, "width": width, "height": height}
             layer = {"pixels": pixels_id, **place}
-        return {**slot.filled, "layer": layer, "count": filled.count.to_dict()}
+        return {"layer": layer, "count": filled.count.to_dict()}
 
-    def _remember(self, job: Job, slot: _Slot, picture: Picture, picture_id: str, made_at: int) -> None:
+    def _remember(self, job: Job, slot: Slot, picture: Picture, picture_id: str, made_at: int) -> None:
         """Keeps the run behind a picture. The picture itself is safe already, and stays if this fails."""
         if self._viewer is None:
             return
@@ -311,7 +329,7 @@ class Jobs:
         except Exception:
             log.exception("The run of picture %s could not be kept", picture_id)
 
-    def _progress(self, job: Job, slot: _Slot, progress: Progress) -> None:
+    def _progress(self, job: Job, slot: Slot, progress: Progress) -> None:
         with self._changed:
             job.step = progress.number
             job.step_times.append(time.monotonic())
@@ -323,7 +341,7 @@ class Jobs:
                 job.preview_version = (job.preview_version or 0) + 1
             self._touch(job)
 
-    def _keep(self, job: Job, slot: _Slot, picture: Picture, picture_id: str, filled: dict[str, Any] | None) -> None:
+    def _keep(self, job: Job, slot: Slot, picture: Picture, picture_id: str, filled: dict[str, Any] | None) -> None:
         with self._changed:
             slot.filling, slot.filled = None, filled
             slot.id, slot.seconds, slot.stopped_at = picture_id, picture.seconds, picture.stopped_at
@@ -361,8 +379,8 @@ class Jobs:
         self._changed.notify_all()
 
     def _check_fills(self, job: Job) -> None:
-        more = _pixels_of(job)
-        held = [(other.owner, _pixels_of(other)) for other in self._jobs.values()]
+        more = job.nbytes
+        held = [(other.owner, other.nbytes) for other in self._jobs.values()]
         if more and sum(size for _, size in held) + more > FILLS_LIMIT:
             raise Busy("Many large fills are waiting already. Wait for some of them, or stop them.")
         mine = sum(size for owner, size in held if owner == job.owner)
@@ -381,18 +399,14 @@ class Jobs:
         for job in self._jobs.values():
             if job is of:
                 break
-            ahead += self._open_slots(job)
+            ahead += job.open_slots
         return ahead
-
-    def _open_slots(self, job: Job) -> int:
-        """Pictures of a job that are still to be painted."""
-        return 0 if job.state in FINISHED else sum(slot.state in ("waiting", "running") for slot in job.slots)
 
     def _snapshot(self, job: Job) -> dict[str, Any]:
         finished = job.state in FINISHED
         slot = job.slots[min(job.index, len(job.slots) - 1)]
         steps = slot.request.num_inference_steps
-        eta_picture, eta_job = (None, None) if finished else self._eta(job, slot)
+        eta_picture, eta_job = (None, None) if finished else self._left(job, slot)
         now = job.ended if job.ended is not None else time.monotonic()
         few = len(job.slots) <= COUNT_RANGE[1]  # of a whole grid, the ribbons would be most of every snapshot
         return {
@@ -412,63 +426,5 @@ class Jobs:
             "pictures": [s.as_dict(few) for s in job.slots],
         }
 
-    def _eta(self, job: Job, slot: _Slot) -> tuple[float | None, float | None]:
-        """Seconds left for the picture and for the job: from this run's own pace, else from earlier runs."""
-        steps = slot.request.num_inference_steps
-        made = len(job.step_times) - sum(_steps_to_make(s) for s in job.slots[: job.index])
-        recent = job.step_times[-8:]
-        if len(recent) >= 2 and job.state == "running":
-            per_step = (recent[-1] - recent[0]) / (len(recent) - 1)
-        elif (known := self._engine.seconds_for(slot.request)) is not None:
-            per_step = known / steps
-        else:
-            return None, None
-        # a picture before that was stopped has made fewer: then by where this one stands
-        left = _steps_to_make(slot) - made if 0 <= made <= _steps_to_make(slot) else steps - job.step
-        here = per_step * left
-        later = per_step * sum(_steps_to_make(s) for s in job.slots[job.index + 1 :])
-        return here, here + later
-
-
-def too_many(kept: Sequence[tuple[str, str]], limit: int) -> list[str]:
-    """Which of the things that are kept, (id, owner) from old to new, have to go so that `limit` are left: the oldest
-    of whoever has most, so that nobody pushes out what others have.
-    """
-    left = list(kept)
-    going: list[str] = []
-    while len(left) > limit:
-        most, _ = Counter(owner for _, owner in left).most_common(1)[0]
-        going.append(left.pop(next(k for k, (_, owner) in enumerate(left) if owner == most))[0])
-    return going
-
-
-def _told(filling: Filling) -> dict[str, Any]:
-    """What is told of a fill before it is painted."""
-    return {
-        "fill": filling.fill.to_dict(),
-        "frame": dataclasses.asdict(filling.frame),
-        "working": dataclasses.asdict(filling.working),
-        "layer": None,
-        "count": None,
-    }
-
-
-def _pixels_of(job: Job) -> int:
-    """Bytes that the fills of a job hold. Its variations share them, whatever each has scaled for itself."""
-    return max((slot.filling.nbytes for slot in job.slots if slot.filling is not None), default=0)
-
-
-def _steps_to_make(slot: _Slot) -> int:
-    """The steps that a picture takes: not those that a branch shares or a fill leaves out, but all that come again."""
-    fill = slot.filled["fill"] if slot.filled is not None else {"start": 0, "harmonise": 0}
-    shared = slot.branch.at if slot.branch is not None else 0
-    steps = max(slot.request.num_inference_steps - fill["start"] - shared, 1)
-    once = min(JUMP - shared % JUMP, steps) if shared else 0  # a branch goes on with the last pass of where it begins
-    return once + (steps - once) * (int(fill["harmonise"]) + 1)
-
-
-def _first_step(slot: _Slot) -> int:
-    """The steps of a picture that are there before it is painted: those that a branch shares or a fill leaves out."""
-    if slot.branch is not None:
-        return slot.branch.at
-    return slot.filling.fill.start if slot.filling is not None else 0
+    def _left(self, job: Job, slot: Slot) -> tuple[float | None, float | None]:
+        return job.seconds_left(slot, self._engine.seconds_for(slot.request))

@@ -124,11 +124,7 @@ class TextToImage:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TextToImage:
         """The request with these fields; what is missing keeps its default, unknown names are refused."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known, key=str):
-            raise InvalidRequest(
-                f"A request has no field {shown_value(unknown[0])}. It has {', '.join(sorted(known))}."
-            )
+        _check_names(cls, values, "A request")
         if (correction := values.get("correction")) is not None:
             values = {**values, "correction": Strengths.from_dict(correction)}
         return cls(**values)
@@ -136,13 +132,7 @@ class TextToImage:
     @classmethod
     def from_json(cls, text: str) -> TextToImage:
         """Reads what `to_json` wrote. Strict: no duplicate keys, no NaN, no unknown fields, no deep nesting."""
-        try:
-            values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=JSON_DEPTH)
-        except ValueError as problem:
-            raise InvalidRequest(f"This is no request: {problem}") from problem
-        if not isinstance(values, dict):
-            raise InvalidRequest("This is no request: it should be a JSON object with a prompt and a seed.")
-        return cls.from_dict(values)
+        return cls.from_dict(_read_json(text, JSON_DEPTH, "request", "a prompt and a seed"))
 
     def with_seed(self, seed: int) -> TextToImage:
         return dataclasses.replace(self, seed=seed)
@@ -271,9 +261,7 @@ class Fill:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Fill:
         """The fill with these fields; what is missing keeps its default, unknown names are refused."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known, key=str):
-            raise InvalidRequest(f"A fill has no field {shown_value(unknown[0])}. It has {', '.join(sorted(known))}.")
+        _check_names(cls, values, "A fill")
         painting, context = values.get("painting"), values.get("context")
         if not isinstance(painting, Mapping):
             raise InvalidRequest("A fill needs a painting: what is painted, and how.", "painting")
@@ -288,13 +276,7 @@ class Fill:
     @classmethod
     def from_json(cls, text: str) -> Fill:
         """Reads what `to_json` wrote. Strict: no duplicate keys, no NaN, no unknown fields, no deep nesting."""
-        try:
-            values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=FILL_DEPTH)
-        except ValueError as problem:
-            raise InvalidRequest(f"This is no fill: {problem}") from problem
-        if not isinstance(values, dict):
-            raise InvalidRequest("This is no fill: it should be a JSON object with a painting and an intent.")
-        return cls.from_dict(values)
+        return cls.from_dict(_read_json(text, FILL_DEPTH, "fill", "a painting and an intent"))
 
 
 Request = TypeVar("Request", TextToImage, Fill)
@@ -312,6 +294,23 @@ def nearest_sizes(side: int) -> tuple[int, int]:
     below = min(max(side // SIZE_MULTIPLE * SIZE_MULTIPLE, low), high)
     above = min(max(-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE, low), high)
     return below, above
+
+
+def _read_json(text: str, depth: int, name: str, holds: str) -> dict[str, Any]:
+    """The JSON object of a request or a fill, which `name` says."""
+    try:
+        values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=depth)
+    except ValueError as problem:
+        raise InvalidRequest(f"This is no {name}: {problem}") from problem
+    if not isinstance(values, dict):
+        raise InvalidRequest(f"This is no {name}: it should be a JSON object with {holds}.")
+    return values
+
+
+def _check_names(kind: type[TextToImage | Fill], values: Mapping[str, Any], name: str) -> None:
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - known, key=str):
+        raise InvalidRequest(f"{name} has no field {shown_value(unknown[0])}. It has {', '.join(sorted(known))}.")
 
 
 def _check_words(value: object, field: str, name: str) -> None:

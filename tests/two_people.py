@@ -18,7 +18,8 @@ from paced_engine import PATIENCE, PacedEngine
 from starlette.types import Receive, Scope, Send
 
 from studio.engine import Engine
-from studio.jobs import FINISHED, Jobs
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.project.runs import RunStore
 from studio.project.store import PictureStore
 from studio.project.uploads import Uploads

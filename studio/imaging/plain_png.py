@@ -18,13 +18,13 @@ import numpy as np
 from PIL import Image
 
 from studio.errors import UnreadablePicture
+from studio.imaging.png_chunks import SIGNATURE, chunks
 
 Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 MAX_SIDE = 4096  # px, as of a document
 HEADER = 33  # bytes, up to where its size is known
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 6: 4}  # by PNG's colour types: grey, RGB, RGBA
 _HARMLESS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"sRGB", b"pHYs", b"tIME"})  # they change no sample
 _FED, _PIECE = 64 * 1024, 1024 * 1024  # packed bytes that are handed to zlib, and what it unpacks, at a time
@@ -40,6 +40,11 @@ class PlainExtent:
     height: int
     channels: int
 
+    @property
+    def bytes(self) -> int:
+        """Of all samples, unpacked."""
+        return self.width * self.height * self.channels
+
 
 def plain_extent(png: bytes, max_side: int = MAX_SIDE) -> PlainExtent:
     """What is in a PNG of plain pixels, every byte of it checked.
@@ -47,11 +52,12 @@ def plain_extent(png: bytes, max_side: int = MAX_SIDE) -> PlainExtent:
     Raises UnreadablePicture for anything else: other kinds of PNG, sides beyond `max_side`, damage, bytes missing or
     left over.
     """
-    chunks = _chunks(png)
-    extent = _header(*next(chunks), max_side)
+    pieces = _chunks(png)
+    kind, body, _ = next(pieces)
+    extent = _header(kind, body, max_side)
     rows = _Rows(extent)
     state = 0  # before, in and after the pixels
-    for kind, body in chunks:
+    for kind, body, _ in pieces:
         if kind == b"IDAT":
             if state == 2:
                 raise UnreadablePicture("This PNG is damaged: its pixels do not stand together.")
@@ -71,11 +77,11 @@ def plain_extent(png: bytes, max_side: int = MAX_SIDE) -> PlainExtent:
     return extent
 
 
-def extent_at(start: bytes) -> PlainExtent:
+def extent_at(start: bytes, max_side: int = MAX_SIDE) -> PlainExtent:
     """What a PNG of plain pixels says it is, from its first HEADER bytes alone. Raises UnreadablePicture."""
-    if len(start) < HEADER or start[:8] != _SIGNATURE:
+    if len(start) < HEADER or start[:8] != SIGNATURE:
         raise UnreadablePicture("This is not a PNG.")
-    return _header(start[12:16], memoryview(start)[16:29], MAX_SIDE)
+    return _header(start[12:16], memoryview(start)[16:29], max_side)
 
 
 def read_plain(png: bytes, max_side: int = MAX_SIDE) -> Pixels:
@@ -103,9 +109,8 @@ def write_plain(pixels: Pixels, level: int = 6) -> bytes:
 
 def _bare(png: bytes) -> bytes:
     """The same PNG with nothing but its pixels: what else it says may be too much for a decoder."""
-    parts, position = [_SIGNATURE], len(_SIGNATURE)
-    for kind, body in _chunks(png):
-        end = position + 12 + len(body)
+    parts, position = [SIGNATURE], len(SIGNATURE)
+    for kind, _, end in _chunks(png):
         if kind not in _HARMLESS:
             parts.append(png[position:end])
         position = end
@@ -154,28 +159,14 @@ class _Rows:
             raise UnreadablePicture("This PNG is damaged: it unpacks to more pixels than it says.")
 
 
-def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """(kind, body) of every chunk, IEND included, each with its checksum verified and nothing behind the last."""
-    if png[:8] != _SIGNATURE:
+def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """(kind, body, end) of every chunk, IEND included, each with its checksum verified and nothing behind the last."""
+    if png[:8] != SIGNATURE:
         raise UnreadablePicture("This is not a PNG. Documents keep their pixels as PNG, which loses nothing.")
-    view = memoryview(png)
-    position = len(_SIGNATURE)
-    for _ in range(_MAX_CHUNKS):
-        if position + 12 > len(png):
-            raise UnreadablePicture("This PNG is cut short.")
-        length, kind = struct.unpack_from(">I4s", png, position)
-        end = position + 12 + length
-        if end > len(png):
-            raise UnreadablePicture("This PNG is cut short.")
-        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise UnreadablePicture("This PNG is damaged: a checksum in it does not fit.")
+    for kind, body, end in chunks(png, _MAX_CHUNKS):
         if kind == b"IEND" and end != len(png):
             raise UnreadablePicture("This PNG is damaged: there are bytes behind its end.")
-        yield kind, view[position + 8 : end - 4]
-        if kind == b"IEND":
-            return
-        position = end
-    raise UnreadablePicture(f"This PNG is split into more than {_MAX_CHUNKS:,} pieces.")
+        yield kind, body, end
 
 
 def _header(kind: bytes, body: memoryview, max_side: int) -> PlainExtent:

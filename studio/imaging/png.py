@@ -26,6 +26,7 @@ from PIL import (
 )
 
 from studio.errors import UnreadablePicture, shown
+from studio.imaging.png_chunks import SIGNATURE, chunks
 
 Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
@@ -42,7 +43,6 @@ MAX_SCANS = 100  # of a JPEG, as many as libtiff allows; encoders with the large
 MAX_SEGMENTS = 20_000  # of a JPEG
 MAX_PROFILE = 4 * 1024 * 1024  # bytes of a colour profile; larger ones are ignored
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Bits per channel that PNG knows, by its colour types.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -51,7 +51,7 @@ _AVIF = (b"avif", b"avis", b"mif1", b"msf1")  # what the file says that it is; i
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SCAN, _END_OF_JPEG = 0xDA, 0xD9
 # Segments that say how long they are, and that every decoder passes by that length.
-_LONG = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xDE, 0xDF, *range(0xE0, 0xF0), 0xFE))
+_LONG = frozenset((*range(0xC0, 0xD0), _SCAN, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF, *range(0xE0, 0xF0), 0xFE))
 _TILE_WIDTH, _TILE_LENGTH, _BITS = 322, 323, 258  # TIFF tags
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = "It was turned upright, as its camera says."
@@ -150,27 +150,15 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         raise UnreadablePicture(
             f"This file is {len(data) / 2**20:.0f} MB. PNGs of up to {MAX_FILE >> 20} MB are read."
         )
-    if data[:8] != _SIGNATURE:
+    if data[:8] != SIGNATURE:
         raise UnreadablePicture("This file is not a PNG.")
-    view = memoryview(data)
-    position = len(_SIGNATURE)
-    for number in range(MAX_CHUNKS):
-        if position + 12 > len(data):
-            raise UnreadablePicture("This PNG is cut short.")
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            raise UnreadablePicture("This PNG is cut short.")
-        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise UnreadablePicture("This PNG is damaged: a checksum in it does not fit.")
-        body = view[position + 8 : end - 4]
-        if number == 0:
+    begun = False
+    for kind, body, _ in chunks(data, MAX_CHUNKS):
+        if not begun:
             _check_header(kind, body)
-        if kind == b"IEND":
-            return
-        yield kind, body
-        position = end
-    raise UnreadablePicture(f"This PNG is split into more than {MAX_CHUNKS:,} pieces.")
+        begun = True
+        if kind != b"IEND":
+            yield kind, body
 
 
 def _check_header(kind: bytes, body: memoryview) -> None:
@@ -237,7 +225,7 @@ def _is_latin1(text: str) -> bool:
 def _opened(data: bytes) -> Image.Image:
     """The picture with its size known and nothing decoded. Its first bytes tell the format."""
     file = io.BytesIO(data)
-    if data[:8] == _SIGNATURE:
+    if data[:8] == SIGNATURE:
         return PngImagePlugin.PngImageFile(file)
     if data[:3] == b"\xff\xd8\xff":
         _check_scans(data)

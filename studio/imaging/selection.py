@@ -25,6 +25,7 @@ _SAME = 1e-5  # OKLab: what rounding may make of equal colours; the nearest diff
 _CUT_SIDE = 400  # px of the copy that GrabCut works on
 _CUT_ROUNDS = 5
 _COLOURS = 5  # that GrabCut learns for each side
+_SPREAD = 0.95  # of the marks on an object have colours this near to those that stand for them
 _CUT_ROOM = 0.5  # of the box on each side: what is certainly outside, to learn from
 _LEAST_ROOM = 16  # px
 _TILE = 1024  # px of a piece that is refined at a time
@@ -88,8 +89,8 @@ def cut_out_box(pixels: Pixels, box: Bounds) -> Mask:
 def cut_out_scribble(pixels: Pixels, scribble: Mask) -> Mask:
     """The object that a scribble marks: 255 (from 160 on) is on it, 64 (from 32 on) is not, 0 is open.
 
-    Where nothing is marked as not on it, what is at the picture's border is taken for that, to begin with. Parts that
-    hang together with no mark are left out.
+    What is at the picture's border is taken for not on it, to begin with, but for what looks like the object there.
+    Parts that hang together with no mark are left out.
     uint8 (H, W, 3 or 4) and (H, W) -> (H, W), as `cut_out_box`. Raises InvalidRequest for a scribble of another size,
     or without a mark on the object.
     """
@@ -188,14 +189,17 @@ def _guess(copy: Pixels, marks: np.ndarray[Any, Any]) -> None:
     """
     lab = oklab(copy)
     on_it, beside = marks == cv2.GC_FGD, marks == cv2.GC_BGD
-    if not beside.any():
-        beside = np.ones_like(on_it)
-        beside[1:-1, 1:-1] = False
-        beside &= ~on_it
-    if not beside.any():
-        return
-    far, near = _distance(lab, lab[beside]), _distance(lab, lab[on_it])
-    marks[(marks == cv2.GC_PR_BGD) & (near < far)] = cv2.GC_PR_FGD
+    near = _distance(lab, lab[on_it])
+    rim = np.ones_like(on_it)
+    rim[1:-1, 1:-1] = False
+    rim &= ~on_it
+    if beside.any():  # a correction speaks of one thing beside the object, not of all that there is
+        rim &= near > np.quantile(near[on_it], _SPREAD)
+    far = np.full(lab.shape[:2], np.inf, np.float32)
+    for samples in (beside, rim):
+        if samples.any():
+            np.minimum(far, _distance(lab, lab[samples]), out=far)
+    marks[(marks == cv2.GC_PR_BGD) & (near < far) & np.isfinite(far)] = cv2.GC_PR_FGD
 
 
 def _distance(lab: Any, samples: Any) -> Any:

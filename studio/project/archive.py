@@ -7,35 +7,38 @@ is written last, and runs that came without their document (the process was kill
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import InvalidRequest, StudioError, UnreadablePicture, human_bytes
-from studio.imaging.plain_png import MAX_SIDE, plain_extent
-from studio.imaging.png import read_png_text
-from studio.project.archive_file import ArchiveReader, ArchiveWriter, UnreadableArchive
+from studio.imaging.plain_png import MAX_SIDE, extent_at, plain_extent
+from studio.imaging.png import MAX_PIXELS, read_png_text
+from studio.project.archive_file import LATENTS_LIMIT, ArchiveReader, ArchiveWriter, UnreadableArchive
 from studio.project.disk import check_free, not_kept
 from studio.project.document_rows import DOCUMENT_ID
 from studio.project.document_transfer import announce, arrived, arriving, each_node, take_in
 from studio.project.document_values import STATE_DEPTH, TILE, State, checked_name
 from studio.project.documents import NODES_LIMIT, DocumentStore
-from studio.project.flattening import flat, thumbnail
+from studio.project.flattening import NobodyWaits, flat, thumbnail
 from studio.project.history import Node
 from studio.project.kept_run import read_facts
 from studio.project.pixels_store import PixelStore, id_of
-from studio.project.runs import FACTS, LATENTS, RunStore
+from studio.project.run_files import FACTS, LATENTS
+from studio.project.runs import RunStore
 from studio.project.store import PictureStore
 
 PREVIEW = 512  # px
 NODES_BYTES = 512 * 1024**2  # JSON of a whole history
 FACTS_BYTES = 64 * 1024**2  # JSON about all runs of a document
-BATCH = 64  # pixels that are kept at a time
+UNPACKED_LIMIT = 16 * 1024**3  # bytes of all pixels: checking them takes its time
+BATCH, BATCH_BYTES = 64, 64 * 1024**2  # pixels that are kept at a time
 PICTURE = "picture"  # beside the endings of a run's files
 STRIP_SIDE_LIMIT = 65_536  # px: of the sheet of small previews
 _LATEST = 253_402_300_799_999  # the last millisecond of the year 9999
@@ -77,9 +80,9 @@ class Archive:
             self._forget(owner, [run])
 
     @contextlib.contextmanager
-    def passage(self, ending: str) -> Iterator[Path]:
-        """The path of a file that is there only inside. Raises StudioError if there is no room."""
-        check_free(self._room)
+    def passage(self, ending: str, size: int = 0) -> Iterator[Path]:
+        """The path of a file that is there only inside. Raises StudioError if there is no room for `size` bytes."""
+        check_free(self._room, size)
         try:
             self._room.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._room))
@@ -93,11 +96,15 @@ class Archive:
     # -- out ----------------------------------------------------------------------------------------------------------
 
     def write(self, owner: str, document: str, target: Path, history: bool = True, recordings: bool = True) -> None:
-        """Writes a document to `target`. Raises NotFound, and StudioError if it becomes too large or finds no room."""
+        """Writes a document to `target`. Latents that no file may hold are left out, as those that were given up are.
+
+        Raises NotFound, and StudioError if it becomes too large or finds no room.
+        """
         facts = self._documents.facts(owner, document)
         head = self._documents.state(owner, document)
         try:
-            with target.open("xb") as file, ArchiveWriter(file, self._made_with) as archive:
+            room = functools.partial(check_free, target.parent)
+            with target.open("xb") as file, ArchiveWriter(file, self._made_with, room) as archive:
                 _add_json(archive, "document.json", {"name": facts.name, "head": facts.head})
                 archive.add("preview.webp", thumbnail(flat(head, self._pixels, owner), PREVIEW))
                 tiles: set[str] = set()
@@ -145,9 +152,12 @@ class Archive:
             if png is not None:
                 archive.add(f"pictures/{run_id}.png", png)
             for ending, path in self._runs.files(owner, run_id).items():
-                if ending != LATENTS or recordings:
-                    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # given up just now
-                        archive.add_file(f"runs/{run_id}{ending}", file, path.stat().st_size)
+                if ending == LATENTS and not recordings:
+                    continue
+                with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # given up just now
+                    size = path.stat().st_size
+                    if ending != LATENTS or size <= LATENTS_LIMIT:
+                        archive.add_file(f"runs/{run_id}{ending}", file, size)
 
     def _check_facts(self, owner: str, runs: set[str]) -> None:
         paths = [self._runs.files(owner, run_id).get(FACTS) for run_id in runs]
@@ -160,24 +170,26 @@ class Archive:
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def take_in(self, owner: str, source: Path, name: str | None = None) -> str:
+    def take_in(
+        self, owner: str, source: Path, name: str | None = None, gone: Callable[[], bool] | None = None
+    ) -> str:
         """Makes a new document of a .wavebrush file; returns its id.
 
         Raises UnreadableArchive, with nothing kept, for a file that is not sound in every part, StudioError without
-        room.
+        room, and NobodyWaits as soon as `gone` says so.
         """
         # two of the same file at once would delete each other's runs
         with self._turn(owner), ArchiveReader(source) as archive:
             title, head = _title(archive)
             tiles, named = _checked_nodes(archive, head)
-            for pixels_id, channels in tiles.items():
-                _check_tile(archive, pixels_id, channels)
-            with self.passage("part") as beside:
+            _check_tiles(archive, tiles, gone)
+            unpacked = archive.size("runs", "") + archive.size("pictures", "")
+            with self.passage("part", unpacked) as beside:
                 runs = self._unpacked_runs(archive, owner, named, beside.parent)
                 batch: list[bytes] = []
                 for number, pixels_id in enumerate(tiles, start=1):
                     batch.append(archive.read(f"pixels/{pixels_id}.png"))
-                    if len(batch) == BATCH or number == len(tiles):
+                    if len(batch) == BATCH or sum(map(len, batch)) > BATCH_BYTES or number == len(tiles):
                         self._pixels.add_many(owner, batch)
                         batch.clear()
                 ids = [run.id for run in runs]
@@ -326,15 +338,36 @@ def _unpacked(archive: ArchiveReader, names: Mapping[str, str], folder: Path) ->
     return found
 
 
-def _check_tile(archive: ArchiveReader, pixels_id: str, channels: int) -> None:
+def _check_tiles(archive: ArchiveReader, tiles: Mapping[str, int], gone: Callable[[], bool] | None) -> None:
+    """Raises UnreadableArchive unless all pixels are what they are called, with as many channels as they should have,
+    and NobodyWaits."""
+    left = UNPACKED_LIMIT
+    for pixels_id, channels in tiles.items():
+        if gone is not None and gone():
+            raise NobodyWaits("Nobody waits for this document any more.")
+        left -= _check_tile(archive, pixels_id, channels, left)
+
+
+def _check_tile(archive: ArchiveReader, pixels_id: str, channels: int, limit: int) -> int:
+    """Returns how many bytes these pixels are unpacked: no more than `limit`."""
     png = archive.read(f"pixels/{pixels_id}.png")
     try:
+        if extent_at(png).bytes > limit:
+            raise UnreadableArchive(f"The pixels in this file are more than {human_bytes(UNPACKED_LIMIT)} unpacked.")
         extent = plain_extent(png, TILE if channels else MAX_SIDE)
     except UnreadablePicture as problem:
         raise UnreadableArchive(f"pixels/{pixels_id}.png in this file cannot be used: {problem}") from problem
     is_tile = (extent.width, extent.height, extent.channels) == (TILE, TILE, channels)
     if id_of(png) != pixels_id or (channels and not is_tile):
         raise UnreadableArchive(f"pixels/{pixels_id}.png in this file is not the tile that it is called.")
+    return extent.bytes
+
+
+def _check_strip(png: bytes) -> None:
+    extent = extent_at(png, STRIP_SIDE_LIMIT)
+    if extent.width * extent.height > MAX_PIXELS:
+        raise UnreadableArchive(f"A sheet of {extent.width} × {extent.height} pixels in this file is too large.")
+    plain_extent(png, STRIP_SIDE_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -364,7 +397,7 @@ def _arrival(run_id: str, files: dict[str, Path]) -> _Arrival:
 
                     load_recording(path)
                 elif ending != FACTS:
-                    plain_extent(path.read_bytes(), STRIP_SIDE_LIMIT)
+                    _check_strip(path.read_bytes())
     except UnreadableArchive:
         raise
     except StudioError as problem:

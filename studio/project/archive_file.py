@@ -22,7 +22,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +34,7 @@ MANIFEST = "manifest.json"
 
 FILE_LIMIT = 3 * 1024**3  # bytes of a whole file; what is packed in it may not unpack to more
 COUNT_LIMIT = 60_000  # files in it
+LATENTS_LIMIT = 512 * 1024**2  # bytes of one run's latents, all of which are in memory while they are checked
 _LIST_LIMIT = 12 * 1024**2  # bytes of the zip's own list of contents
 _MANIFEST_LIMIT = 12 * 1024**2
 _PIECE = 1024 * 1024
@@ -49,7 +50,7 @@ _KINDS = (
     (re.compile(rf"pictures/{RUN}\.png"), 64 * 1024**2),
     (re.compile(rf"runs/{RUN}\.json"), 8 * 1024**2),
     (re.compile(rf"runs/{RUN}\.(?:strip|source|mask)\.png"), 64 * 1024**2),
-    (re.compile(rf"runs/{RUN}\.safetensors"), FILE_LIMIT),
+    (re.compile(rf"runs/{RUN}\.safetensors"), LATENTS_LIMIT),
 )
 _END = struct.Struct("<4s4H2LH")  # the zip's last record
 _FAR_END = b"PK\x06\x07"  # of a zip that is larger than one may be here
@@ -62,8 +63,10 @@ class UnreadableArchive(StudioError):
 class ArchiveWriter:
     """Writes one file after another; `close` adds the manifest. To be used by `with`, which lets go of the file."""
 
-    def __init__(self, file: IO[bytes], made_with: str) -> None:
+    def __init__(self, file: IO[bytes], made_with: str, check_room: Callable[[int], None] | None = None) -> None:
+        """`check_room` is asked before so many bytes more are written, and raises if they do not fit."""
         self._made_with = made_with
+        self._check_room = check_room
         self._zip = zipfile.ZipFile(file, "w", allowZip64=False)
         self._digests: dict[str, str] = {}
         self._size = 0
@@ -108,6 +111,8 @@ class ArchiveWriter:
                 f"This document is too large for one file: more than {human_bytes(FILE_LIMIT)} or {COUNT_LIMIT:,} "
                 "parts. Leave the recorded runs or the history out."
             )
+        if self._check_room is not None:
+            self._check_room(size)
 
 
 class ArchiveReader:

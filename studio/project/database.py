@@ -16,7 +16,7 @@ from pathlib import Path
 from studio.errors import StudioError
 
 FILE = "studio.sqlite3"
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,25 @@ CREATE TABLE pictures (           -- what the files say, to be searched. Made ag
     request TEXT NOT NULL,        -- JSON
     stopped_at INTEGER,
     bytes INTEGER NOT NULL,
+    fill INTEGER,                 -- whether it fills a region of another picture, NULL where nobody has looked yet
     PRIMARY KEY (owner, id)
 ) WITHOUT ROWID;
 
 CREATE INDEX pictures_by_model ON pictures (owner, model);
+
+CREATE TABLE runs (               -- what the files of runs say. Made again from them where it is lost
+    owner TEXT NOT NULL,
+    id TEXT NOT NULL,             -- of its picture
+    parent TEXT,                  -- the run that it goes on from
+    branch_at INTEGER,
+    steps INTEGER NOT NULL,       -- with those that it shares
+    seconds REAL,
+    open INTEGER NOT NULL,        -- whether every step of it can still be opened
+    bytes INTEGER NOT NULL,       -- of its own recording
+    PRIMARY KEY (owner, id)
+) WITHOUT ROWID;
+
+CREATE INDEX runs_from ON runs (owner, parent);
 
 CREATE TABLE marks (              -- what a person said of a picture, which its file does not tell
     owner TEXT NOT NULL,
@@ -88,6 +103,9 @@ CREATE TABLE marks (              -- what a person said of a picture, which its 
     PRIMARY KEY (owner, id)
 ) WITHOUT ROWID;
 """
+
+_RUNS = _SCHEMA[_SCHEMA.index("CREATE TABLE runs") : _SCHEMA.index("CREATE TABLE marks")]
+_UPGRADES = {1: f"ALTER TABLE pictures ADD COLUMN fill INTEGER; {_RUNS}"}  # from each version to the one after it
 
 
 class Database:
@@ -185,9 +203,10 @@ class Database:
             )
         if found < VERSION:
             with self.write() as rows:
-                for statement in _SCHEMA.split(";"):
-                    if statement.strip():
-                        rows.execute(statement)
+                for script in (_UPGRADES[step] for step in range(found, VERSION)) if found else (_SCHEMA,):
+                    for statement in script.split(";"):
+                        if statement.strip():
+                            rows.execute(statement)
                 rows.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextlib.contextmanager

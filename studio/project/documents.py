@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from studio.errors import InvalidRequest, NotFound, StudioError, human_bytes, shown_value
 from studio.project.database import Database
-from studio.project.disk import check_free
+from studio.project.disk import at_most, check_free
 from studio.project.document_rows import (
     DOCUMENT_ID,
     DocumentFacts,
@@ -40,6 +40,8 @@ OWNER_BUDGET = 64 * 1024**3  # bytes of all documents of one person, the bin inc
 NODES_LIMIT = 4000  # of one document
 DOCUMENTS_LIMIT = 10_000  # of one person, the bin included
 BIN_DAYS = 30  # after which what is in the bin is deleted
+COPY_LIMIT = 256 * 1024**2  # bytes of states that are copied in one go
+BATCH = 100  # steps of histories that are deleted in one go
 UNTITLED = "Untitled"
 
 log = logging.getLogger(__name__)
@@ -176,6 +178,14 @@ class DocumentStore:
         copy, made = secrets.token_hex(16), now()
         with self.database.write() as rows:
             found = my_row(rows, owner, document)
+            (size,) = rows.execute(
+                "SELECT coalesce(sum(length(state)), 0) FROM nodes WHERE document = ?", (document,)
+            ).fetchone()
+            if size > COPY_LIMIT:  # nobody else's documents are written meanwhile
+                raise StudioError(
+                    f"The history of this document is {human_bytes(size)}, and at most {human_bytes(COPY_LIMIT)} are "
+                    "copied. Download the document without its history and open that file instead."
+                )
             self.check_room(rows, owner, int(found["bytes"]), 1)
             name = f"{found['name'][:190]} copy"
             rows.execute(
@@ -209,10 +219,22 @@ class DocumentStore:
     def empty_bin(self, owner: str | None = None, older_than_days: float = 0) -> int:
         """Deletes for good what is in the bin (of everybody if `owner` is None); returns how many documents."""
         before = now() - int(older_than_days * 86_400_000)
-        with self.database.write() as rows:
-            return rows.execute(
-                "DELETE FROM documents WHERE binned_at <= ? AND (? IS NULL OR owner = ?)", (before, owner, owner)
+        with self.database.write() as rows:  # from here on they are nobody's
+            count = rows.execute(
+                "UPDATE documents SET owner = '' WHERE binned_at <= ? AND owner <> '' AND (? IS NULL OR owner = ?)",
+                (before, owner, owner),
             ).rowcount
+        gone = 1
+        while gone:  # a few at a time, so that others may write between; where this ends early, the next time goes on
+            with self.database.write() as rows:
+                gone = rows.execute(
+                    "DELETE FROM nodes WHERE rowid IN (SELECT nodes.rowid FROM nodes "
+                    "JOIN documents ON documents.id = document WHERE owner = '' LIMIT ?)",
+                    (BATCH,),
+                ).rowcount
+                if not gone:
+                    rows.execute("DELETE FROM documents WHERE owner = ''")
+        return count
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -350,9 +372,10 @@ class DocumentStore:
         ).fetchone()
         if count + documents > self._documents_limit:
             raise StudioError(f"You have {count:,} documents, which is the limit. Delete some for good in the bin.")
-        if used + more > self._owner_budget:
+        budget = at_most(self._owner_budget, self.database.path.parent)
+        if used + more > budget:
             raise StudioError(
-                f"The histories of your documents use {human_bytes(used)}, and {human_bytes(self._owner_budget)} are "
+                f"The histories of your documents use {human_bytes(used)}, and {human_bytes(budget)} are "
                 "the limit. Delete documents that you no longer need, and empty the bin."
             )
         check_free(self.database.path.parent, more)

@@ -20,6 +20,7 @@ from studio.project.pixels_store import PixelStore
 
 SPREAD = 2 * MAX_SIDE**2  # pixels between the outermost tiles of a layer that is written whole
 LAYERS_LIMIT = 1024**3  # bytes of all layers unpacked
+ASK = 0.25  # seconds after which whoever waits for a turn is asked whether it is still wanted
 TILES_HELD = 64  # that are unpacked at once: one tile may stand in very many places
 
 _LAYERED = threading.Lock()
@@ -43,10 +44,18 @@ def flat(state: State, pixels: PixelStore, owner: str, gone: _Gone | None = None
 
 
 @contextlib.contextmanager
-def layers_turn() -> Iterator[None]:
-    """Layers are unpacked and written for one person at a time: they take much memory. Others wait."""
-    with _LAYERED:
+def layers_turn(gone: _Gone | None = None) -> Iterator[None]:
+    """Layers are unpacked and written for one person at a time: they take much memory. Others wait.
+
+    Raises NobodyWaits as soon as `gone` says so while it waits.
+    """
+    while not _LAYERED.acquire(timeout=ASK):
+        _check_wanted(gone)
+    try:
+        _check_wanted(gone)
         yield
+    finally:
+        _LAYERED.release()
 
 
 def layers_of(state: State, pixels: PixelStore, owner: str, gone: _Gone | None = None) -> list[compositing.Layer]:
@@ -157,11 +166,15 @@ def _reader(pixels: PixelStore, owner: str, gone: _Gone | None) -> _Reader:
         return found
 
     def read(pixels_id: str) -> Pixels:
-        if gone is not None and gone():
-            raise NobodyWaits("Nobody waits for this picture any more.")
+        _check_wanted(gone)
         return unpacked(pixels_id)
 
     return read
+
+
+def _check_wanted(gone: _Gone | None) -> None:
+    if gone is not None and gone():
+        raise NobodyWaits("Nobody waits for this picture any more.")
 
 
 def _copy(target: Pixels, source: Pixels, x: int, y: int) -> None:

@@ -18,7 +18,7 @@ from studio.requests import TextToImage
 
 FACTS_LIMIT = 8 * 1024**2  # bytes of JSON about one run
 LEVELS_LIMIT = 10  # of wavelets: latents of 1024 a side have no more
-STEP_LIMIT = 20_000  # as in a recording's file
+STEP_LIMIT = 4000  # evaluations of the solver: ten times what the longest run makes
 FORMAT = 1
 
 RUN_ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # the id of a picture

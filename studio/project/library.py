@@ -7,6 +7,7 @@ Only favourites and the bin are known to the database alone.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import sqlite3
 import threading
@@ -17,13 +18,24 @@ from typing import Any
 from studio.errors import NotFound
 from studio.project.database import Database
 from studio.project.document_rows import now, searched
+from studio.project.run_index import RunFacts, RunIndex
 from studio.project.runs import RunStore
 from studio.project.store import KeptPicture, PictureStore, picture_in
 
 PAGE_LIMIT = 500  # pictures that are told of at once
 _INLINE = 80  # pictures that are read while somebody waits, the newest; the others are read beside
+_FEW = 2000  # pictures up to which their runs are looked at while somebody waits, too
 _BATCH = 100  # pictures that are written into the index at once
 _TERMS = 16  # words of a search
+_INSERT = "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_JOINED = "pictures LEFT JOIN marks USING (owner, id) LEFT JOIN runs USING (owner, id)"
+_KINDS = {
+    "all": "binned_at IS NULL",
+    "favourite": "binned_at IS NULL AND favourite IS 1",
+    "fills": "binned_at IS NULL AND fill IS 1",
+    "steps": "binned_at IS NULL AND open IS 1",
+    "bin": "binned_at IS NOT NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,19 @@ class Wanted:
     favourite: bool = False
     binned: bool = False
     document: str = ""  # that a picture stands in
+    fills: bool = False  # only those that fill a region of another picture
+    with_steps: bool = False  # only those whose every step can still be opened
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures fit what is looked for, by what else is asked of them."""
+
+    all: int
+    favourite: int
+    fills: int
+    steps: int
+    bin: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,8 @@ class LibraryEntry:
     binned_at: int | None
     bytes: int
     documents: tuple[str, ...]  # in whose history it stands
+    fill: bool  # whether it fills a region of another picture
+    run: RunFacts  # what is told of its steps
 
 
 class Library:
@@ -60,6 +87,7 @@ class Library:
         self._database = database
         self._pictures = pictures
         self._runs = runs
+        self._index = RunIndex(database, runs)
         self._synced: dict[str, threading.Thread | None] = {}  # owners whose files were compared with the index
         self._lock = threading.Lock()
         pictures.tell(self._note, self._hidden)
@@ -75,12 +103,13 @@ class Library:
             values.append(before)
         with self._database.read() as rows:
             found = rows.execute(
-                "SELECT pictures.*, favourite, binned_at FROM pictures LEFT JOIN marks USING (owner, id) "
-                f"WHERE {' AND '.join(conditions)} ORDER BY pictures.id DESC LIMIT ?",
+                f"SELECT pictures.*, favourite, binned_at FROM {_JOINED} WHERE {' AND '.join(conditions)} "
+                "ORDER BY pictures.id DESC LIMIT ?",
                 (*values, limit + 1),
             ).fetchall()
             shown = found[:limit]
             documents = _documents_with(rows, owner, [row["id"] for row in shown])
+            runs = self._index.facts(rows, owner, [row["id"] for row in shown])
         entries = [
             LibraryEntry(
                 row["id"],
@@ -91,17 +120,30 @@ class Library:
                 row["binned_at"],
                 row["bytes"],
                 tuple(documents.get(row["id"], ())),
+                bool(row["fill"]),
+                runs.get(row["id"], RunFacts()),
             )
             for row in shown
         ]
         return entries, (entries[-1].id if len(found) > limit else None)
+
+    def counts(self, owner: str, wanted: Wanted) -> Counts:
+        """How many pictures fit the words, the model, the times and the document, whatever else is looked for."""
+        conditions, values = _fitting(owner, wanted)
+        with self._database.read() as rows:
+            found = rows.execute(
+                "SELECT " + ", ".join(f"coalesce(sum({condition}), 0)" for condition in _KINDS.values()) + " "
+                f"FROM {_JOINED} WHERE {' AND '.join(conditions)}",
+                values,
+            ).fetchone()
+        return Counts(**dict(zip(_KINDS, found, strict=True)))
 
     def count(self, owner: str, wanted: Wanted) -> int:
         """How many pictures fit."""
         conditions, values = _conditions(owner, wanted)
         with self._database.read() as rows:
             found = rows.execute(
-                f"SELECT count(*) FROM pictures LEFT JOIN marks USING (owner, id) WHERE {' AND '.join(conditions)}",
+                f"SELECT count(*) FROM {_JOINED} WHERE {' AND '.join(conditions)}",
                 values,
             ).fetchone()
         return int(found[0])
@@ -168,12 +210,13 @@ class Library:
             first = owner not in self._synced
             if first:
                 self._synced[owner] = None
-                new = self._compare(owner)
+                count, new = self._compare(owner)
                 self._read(owner, new[:_INLINE])
-                if len(new) > _INLINE:
-                    reading = threading.Thread(
-                        target=self._read, args=(owner, new[_INLINE:]), name="studio-library", daemon=True
-                    )
+                rest = functools.partial(self._catch_up, owner, new[_INLINE:])
+                if count <= _FEW and len(new) <= _INLINE:
+                    rest()
+                else:
+                    reading = threading.Thread(target=rest, name="studio-library", daemon=True)
                     self._synced[owner] = reading
                     reading.start()
             running = self._synced[owner]
@@ -182,16 +225,22 @@ class Library:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _compare(self, owner: str) -> list[str]:
-        """The ids of files that are not in the index; entries without their files are forgotten."""
+    def _catch_up(self, owner: str, pictures: Sequence[str]) -> None:
+        self._read(owner, pictures)
+        self._index.read(owner, self._index.compare(owner))
+
+    def _compare(self, owner: str) -> tuple[int, list[str]]:
+        """How many files there are, and the ids of those that are not in the index, or not whole; entries without
+        their files are forgotten."""
         files = self._pictures.ids(owner)
         with self._database.read() as rows:
-            known = {row[0] for row in rows.execute("SELECT id FROM pictures WHERE owner = ?", (owner,))}
-        gone = known - files
+            found = rows.execute("SELECT id, fill IS NOT NULL FROM pictures WHERE owner = ?", (owner,)).fetchall()
+        gone = {row[0] for row in found} - files
+        known = {row[0] for row in found if row[1]}
         if gone:
             with self._database.write() as rows:
                 rows.executemany("DELETE FROM pictures WHERE owner = ? AND id = ?", [(owner, each) for each in gone])
-        return sorted(files - known, reverse=True)  # the newest are wanted first
+        return len(files), sorted(files - known, reverse=True)  # the newest are wanted first
 
     def _read(self, owner: str, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _BATCH):
@@ -202,12 +251,12 @@ class Library:
                 if png is not None and kept is not None:
                     found.append(_row(owner, kept, len(png)))
             with self._database.write() as rows:
-                rows.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", found)
+                rows.executemany(_INSERT, found)
 
     def _note(self, owner: str, kept: KeptPicture, size: int) -> None:
         """A picture was just kept. If this fails, its file is found at the next start."""
         with self._database.write() as rows:
-            rows.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(owner, kept, size))
+            rows.execute(_INSERT, _row(owner, kept, size))
 
     def _hidden(self, owner: str) -> frozenset[str]:
         with self._database.read() as rows:
@@ -223,7 +272,21 @@ class Library:
 
 
 def _conditions(owner: str, wanted: Wanted) -> tuple[list[str], list[Any]]:
-    conditions = ["pictures.owner = ?", f"binned_at IS {'NOT ' if wanted.binned else ''}NULL"]
+    conditions, values = _fitting(owner, wanted)
+    conditions.append(f"binned_at IS {'NOT ' if wanted.binned else ''}NULL")
+    for is_wanted, condition in (
+        (wanted.favourite, "favourite = 1"),
+        (wanted.fills, "fill = 1"),
+        (wanted.with_steps, "open = 1"),
+    ):
+        if is_wanted:
+            conditions.append(condition)
+    return conditions, values
+
+
+def _fitting(owner: str, wanted: Wanted) -> tuple[list[str], list[Any]]:
+    """Conditions that do not ask what kind of picture it is."""
+    conditions = ["pictures.owner = ?"]
     values: list[Any] = [owner]
     for word in searched(wanted.query).split()[:_TERMS]:
         conditions.append("instr(words, ?) > 0")
@@ -236,8 +299,6 @@ def _conditions(owner: str, wanted: Wanted) -> tuple[list[str], list[Any]]:
         if value is not None:
             conditions.append(condition)
             values.append(value)
-    if wanted.favourite:
-        conditions.append("favourite = 1")
     if wanted.document:
         conditions.append("pictures.id IN (SELECT id FROM refs WHERE kind = 'run' AND document = ?)")
         values.append(wanted.document)
@@ -275,4 +336,5 @@ def _row(owner: str, kept: KeptPicture, size: int) -> tuple[Any, ...]:
         json.dumps(request.to_dict(), ensure_ascii=False),
         kept.stopped_at,
         size,
+        int(kept.fill),
     )

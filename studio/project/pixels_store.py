@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from studio.errors import StudioError, UnreadablePicture, human_bytes
 from studio.imaging.plain_png import HEADER, Pixels, PlainExtent, extent_at, plain_extent, read_plain
-from studio.project.disk import check_free, not_kept, taken
+from studio.project.disk import at_most, check_free, not_kept, taken
 from studio.whole_file import flush_folder
 
 PIXELS_BUDGET = 32 * 1024**3  # bytes on disk per owner
@@ -60,7 +60,7 @@ class PixelStore:
         self._folder = folder / "pixels"
         self._budget = budget
         self._count_limit = count_limit
-        self._lock = threading.RLock()
+        self._locks: dict[str, threading.RLock] = {}  # of each owner's folder: some have very many files to look at
         self._held: dict[Path, _Held] = {}  # per owner's folder, once counted, with what is being written
 
     def prepare(self) -> None:
@@ -121,7 +121,7 @@ class PixelStore:
             path = self._path(owner, pixels_id)
             if not PIXELS_ID.fullmatch(pixels_id) or not _is_file(path):
                 continue
-            with contextlib.suppress(OSError, UnreadablePicture), self._lock:
+            with contextlib.suppress(OSError, UnreadablePicture), self._lock(self._home(owner)):
                 with path.open("rb") as file:
                     extent = extent_at(file.read(HEADER))
                 os.utime(path)
@@ -138,8 +138,9 @@ class PixelStore:
 
     def used(self, owner: str) -> int:
         """Bytes that all pixels of this owner take on the disk."""
-        with self._lock:
-            return self._counted(self._home(owner)).bytes
+        home = self._home(owner)
+        with self._lock(home):
+            return self._counted(home).bytes
 
     def sweep(self, owner: str, referred: Iterable[str], rest: float = REST) -> int:
         """Deletes pixels that are not among `referred` and rested for `rest` seconds; returns how many.
@@ -163,7 +164,7 @@ class PixelStore:
         for path in list(_files(home)):
             if path.stem in kept:
                 continue
-            with self._lock, contextlib.suppress(OSError):
+            with self._lock(home), contextlib.suppress(OSError):
                 found = path.stat()
                 if found.st_mtime <= cutoff:
                     path.unlink()
@@ -175,7 +176,8 @@ class PixelStore:
     def _add(self, owner: str, pngs: Sequence[bytes]) -> list[tuple[str, PlainExtent]]:
         found = [(id_of(png), plain_extent(png)) for png in pngs]  # all are sound, or nothing is kept
         new = {pixels_id: png for (pixels_id, _), png in zip(found, pngs, strict=True)}
-        with self._lock:
+        home = self._home(owner)
+        with self._lock(home):
             for pixels_id, png in list(new.items()):
                 if self._has(owner, pixels_id, png):
                     del new[pixels_id]
@@ -185,8 +187,8 @@ class PixelStore:
             try:
                 self._write(owner, new)
             finally:
-                with self._lock:
-                    self._held[self._home(owner)] -= more
+                with self._lock(home):
+                    self._held[home] -= more
         return found
 
     def _has(self, owner: str, pixels_id: str, png: bytes) -> bool:
@@ -208,13 +210,13 @@ class PixelStore:
 
     def _reserve(self, owner: str, more: _Held) -> None:
         """Counts files that are about to be written, so that many at once do not find the same room."""
-        with self._lock:
-            home = self._home(owner)
+        home, budget = self._home(owner), at_most(self._budget, self._folder)
+        with self._lock(home):
             used, wanted = self._counted(home), self._counted(home) + more
-            if wanted.bytes > self._budget or wanted.count > self._count_limit:
+            if wanted.bytes > budget or wanted.count > self._count_limit:
                 raise StudioError(
                     f"Your documents use {human_bytes(used.bytes)} in {used.count:,} pieces, and "
-                    f"{human_bytes(self._budget)} in {self._count_limit:,} pieces are the limit. Delete documents "
+                    f"{human_bytes(budget)} in {self._count_limit:,} pieces are the limit. Delete documents "
                     "that you no longer need, and empty the bin."
                 )
             check_free(self._folder, more.bytes)
@@ -235,7 +237,7 @@ class PixelStore:
             else:
                 with ThreadPoolExecutor(_FLUSHING, "studio-pixels") as pool:
                     list(pool.map(_flushed, partials.values(), new.values()))
-            with self._lock:
+            with self._lock(home):
                 for pixels_id, partial in partials.items():
                     target = self._path(owner, pixels_id)
                     before = _Held(taken(_size(target)), 1) if _is_file(target) else _Held()
@@ -249,6 +251,9 @@ class PixelStore:
             for partial in partials.values():
                 with contextlib.suppress(OSError):
                     partial.unlink(missing_ok=True)
+
+    def _lock(self, home: Path) -> threading.RLock:
+        return self._locks.setdefault(home.name, threading.RLock())
 
     def _homes(self) -> Iterator[Path]:
         for home in self._folder.iterdir():

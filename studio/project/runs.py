@@ -12,18 +12,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import re
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from studio.errors import StudioError, human_bytes
-from studio.project.disk import check_free, not_kept, taken
+from studio.project.disk import at_most, check_free, not_kept, taken
 from studio.project.kept_fill import MASK, SOURCE, read_files
 from studio.project.kept_run import (
     RUN_ID,
@@ -36,6 +37,7 @@ from studio.project.kept_run import (
     read_facts,
     to_json,
 )
+from studio.project.run_files import FACTS, LATENTS, STRIP, SUFFIXES, ours, sweep, write_flushed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,29 +45,45 @@ if TYPE_CHECKING:
 
     from studio.diffusion.recording import Recording
 
-__all__ = ["BandNumbers", "KeptRun", "KeptStep", "LatentsGone", "Measured", "RunStore", "Strip"]
+__all__ = ["BandNumbers", "KeptRun", "KeptStep", "LatentsGone", "Measured", "RunLine", "RunStore", "Strip"]
 
 RUN_BUDGET = 4 * 1024**3  # bytes of latents per owner
 REST_BUDGET = 16 * 1024**3  # bytes on disk of everything else per owner
 READ_LIMIT = 32 * 1024**2  # bytes of facts that are held in memory, of everybody
 STRIP_LIMIT = 64 * 1024**2  # bytes of the small previews of one run
 
+log = logging.getLogger(__name__)
+
 _HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
-FACTS, _STRIP, LATENTS = ".json", ".strip.png", ".safetensors"
-SUFFIXES = (LATENTS, _STRIP, SOURCE, MASK, FACTS)  # of the files of a run, in the order of writing
 
 
-@dataclass(frozen=True)
-class _Line:
-    """What is always known of a run: where it stands among the others."""
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """What is always known of a run: where it stands among the others, and what a list or a tree says of it."""
 
+    id: str
     family: str
     parent: str | None
     branch_at: int | None
+    label: str
+    made_at: int  # milliseconds since 1970
+    recorded: int  # steps
+    count: int  # steps that the whole run was to make
+    stopped_at: int | None
 
     @classmethod
-    def of(cls, run: KeptRun) -> _Line:
-        return cls(run.family, run.parent, run.branch_at)
+    def of(cls, run: KeptRun) -> RunLine:
+        return cls(
+            run.id,
+            run.family,
+            run.parent,
+            run.branch_at,
+            run.label,
+            run.made_at,
+            len(run.steps),
+            run.count,
+            run.stopped_at,
+        )
 
 
 class LatentsGone(StudioError):
@@ -83,11 +101,17 @@ class RunStore:
         self._budget = budget
         self._rest_budget = rest_budget
         self._read_limit = read_limit
-        self._lock = threading.RLock()
-        self._known: dict[str, dict[str, _Line]] = {}
+        self._locks: dict[str, threading.RLock] = {}  # of each owner: nobody waits while another's runs are read
+        self._reading = threading.RLock()  # of what is held in memory
+        self._known: dict[str, dict[str, RunLine]] = {}
         self._read: OrderedDict[tuple[str, str], tuple[KeptRun, int]] = OrderedDict()  # with bytes; the latest last
         self._read_bytes = 0
         self._rest: dict[str, int] = {}  # bytes on disk beside latents, by owner, once counted
+        self._changed: Callable[[str, frozenset[str]], None] | None = None
+
+    def tell(self, changed: Callable[[str, frozenset[str]], None]) -> None:
+        """From now on `changed` is told of runs that came, went, or gave up their latents, with their owner."""
+        self._changed = changed
 
     def prepare(self) -> None:
         """Makes the folder and sweeps what a killed process left half written. Raises StudioError without room."""
@@ -98,7 +122,7 @@ class RunStore:
             for home in self._folder.iterdir():
                 # somebody's own folder may be called "runs" too: what does not bear our names is never touched
                 if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
-                    _sweep(home)
+                    sweep(home)
         except OSError as problem:
             raise StudioError(
                 f"Runs cannot be kept in {self._folder}: {problem.strerror or problem}. "
@@ -122,42 +146,47 @@ class RunStore:
         facts = to_json(run)
         home = self._home(owner)
         sizes = [len(data) for data in (facts, strip or b"", *(beside or {}).values())]
-        self._reserve(owner, sum(map(taken, sizes)))
+        self._reserve(owner, sum(map(taken, sizes)), _bytes_of(recording) if recording is not None else 0)
         try:
             home.mkdir(parents=True, exist_ok=True)
             if recording is not None:
                 from studio.diffusion.run_file import save_recording
 
                 save_recording(recording, home / f"{run.id}{LATENTS}")  # whole or absent, too
-            for suffix, data in (*(beside or {}).items(), *(((_STRIP, strip),) if strip is not None else ())):
-                _whole(home / f"{run.id}{suffix}", functools.partial(Path.write_bytes, data=data))
-            _whole(home / f"{run.id}{FACTS}", lambda partial: partial.write_bytes(facts))
-        except OSError as problem:
+            for suffix, data in (*(beside or {}).items(), *(((STRIP, strip),) if strip is not None else ())):
+                write_flushed(home / f"{run.id}{suffix}", functools.partial(Path.write_bytes, data=data))
+            write_flushed(home / f"{run.id}{FACTS}", lambda partial: partial.write_bytes(facts))
+        except (OSError, StudioError) as problem:  # what saves the latents has its own words, which say where they lie
             for suffix in SUFFIXES:
                 with contextlib.suppress(OSError):
                     (home / f"{run.id}{suffix}").unlink(missing_ok=True)
-            self._rest.pop(owner, None)  # counted again
-            raise not_kept("The steps of this picture", home, problem) from problem
-        with self._lock:
-            self._runs(owner)[run.id] = _Line.of(run)
+            with self._lock(owner):
+                self._rest.pop(owner, None)  # counted again
+            cause = problem if isinstance(problem, OSError) else problem.__cause__
+            if isinstance(cause, OSError):
+                raise not_kept("The steps of this picture", home, cause) from problem
+            raise
+        with self._lock(owner):
+            self._runs(owner)[run.id] = RunLine.of(run)
             self._remember(owner, run, len(facts))
-        self._keep_to_budget(owner, run.id)
+        self._tell(owner, {run.id, *self._keep_to_budget(owner, run.id)})
 
     def get(self, owner: str, run_id: str) -> KeptRun | None:
         """This owner's run, or None."""
-        with self._lock:
+        with self._lock(owner):
             return self._loaded(owner, run_id) if run_id in self._runs(owner) else None
 
-    def newest(self, owner: str, limit: int = 60) -> list[KeptRun]:
+    def newest(self, owner: str, limit: int = 60) -> list[RunLine]:
         """The owner's newest runs, newest first."""
-        with self._lock:
-            return self._all_loaded(owner, sorted(self._runs(owner), reverse=True)[:limit])
-
-    def family(self, owner: str, run: KeptRun) -> list[KeptRun]:
-        """Every run that `run` shares its root with, the root first, then in the order of making."""
-        with self._lock:
+        with self._lock(owner):
             runs = self._runs(owner)
-            return self._all_loaded(owner, sorted(i for i, line in runs.items() if line.family == run.family))
+            return [runs[run_id] for run_id in sorted(runs, reverse=True)[:limit]]
+
+    def family(self, owner: str, run: KeptRun) -> list[RunLine]:
+        """Every run that `run` shares its root with, the root first, then in the order of making."""
+        with self._lock(owner):
+            found = [line for line in self._runs(owner).values() if line.family == run.family]
+        return sorted(found, key=lambda line: line.id)
 
     def lineage(self, owner: str, run: KeptRun) -> list[KeptRun]:
         """The run and those whose steps it shares, itself first. Ends early where one is not there any more."""
@@ -174,7 +203,7 @@ class RunStore:
         """The PNG of the small previews, or None."""
         if not self._is_here(owner, run_id):
             return None
-        path = self._home(owner) / f"{run_id}{_STRIP}"
+        path = self._home(owner) / f"{run_id}{STRIP}"
         try:
             return path.read_bytes() if is_plain_file(path, STRIP_LIMIT) else None
         except OSError:
@@ -210,9 +239,9 @@ class RunStore:
 
     def openable(self, owner: str) -> frozenset[str]:
         """The ids of all runs of which `has_latents` is true, found in one go."""
-        with self._lock:
+        with self._lock(owner):
             runs = dict(self._runs(owner))
-        held = {path.name.partition(".")[0] for path in _ours(self._home(owner), LATENTS)}
+        held = {path.name.partition(".")[0] for path in ours(self._home(owner), LATENTS)}
         known: dict[str, bool] = {}
         for run_id in runs:
             walked: list[str] = []
@@ -234,17 +263,26 @@ class RunStore:
 
     def has_latents(self, owner: str, run: KeptRun) -> bool:
         """Whether every step of the run can still be opened, those that it shares included."""
-        with self._lock:
+        return self._is_open(owner, run.id, RunLine.of(run))
+
+    def is_open(self, owner: str, run_id: str) -> bool:
+        """Whether there is such a run, of which `has_latents` is true."""
+        with self._lock(owner):
+            line = self._runs(owner).get(run_id)
+        return line is not None and self._is_open(owner, run_id, line)
+
+    def _is_open(self, owner: str, run_id: str, line: RunLine) -> bool:
+        with self._lock(owner):
             runs = self._runs(owner)
-            here, line, seen = run.id, _Line.of(run), {run.id}
-            while self.latents(owner, here) is not None:
+            seen = {run_id}
+            while self.latents(owner, run_id) is not None:
                 if not line.branch_at:
                     return True
-                here = line.parent or ""
-                if here not in runs or here in seen:
+                run_id = line.parent or ""
+                if run_id not in runs or run_id in seen:
                     return False
-                line = runs[here]
-                seen.add(here)
+                line = runs[run_id]
+                seen.add(run_id)
             return False
 
     def recording(self, owner: str, run_id: str) -> Recording:
@@ -287,21 +325,41 @@ class RunStore:
         except OSError as problem:
             self.discard(owner, run.id)
             raise not_kept("A run", home, problem) from problem
-        with self._lock:
-            self._runs(owner)[run.id] = _Line.of(run)
+        with self._lock(owner):
+            self._runs(owner)[run.id] = RunLine.of(run)
             self._remember(owner, run, sizes.get(FACTS, 0))
-        self._keep_to_budget(owner, run.id)
+        self._tell(owner, {run.id, *self._keep_to_budget(owner, run.id)})
 
     def discard(self, owner: str, run_id: str) -> None:
         """Deletes a run with all its files."""
         if RUN_ID.fullmatch(run_id):
-            with self._lock:
+            with self._lock(owner):
                 self._runs(owner).pop(run_id, None)
                 self._forget(owner, run_id)
                 self._rest.pop(owner, None)  # counted again
             for suffix in reversed(SUFFIXES):
                 with contextlib.suppress(OSError):
                     (self._home(owner) / f"{run_id}{suffix}").unlink(missing_ok=True)
+            self._tell(owner, {run_id})
+
+    def on_disk(self, owner: str) -> dict[str, int]:
+        """The ids of all runs that have a file of facts, unread, with the bytes of their latents (0: given up)."""
+        facts: set[str] = set()
+        latents: dict[str, int] = {}
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._home(owner)):
+                run_id, dot, ending = entry.name.partition(".")
+                if RUN_ID.fullmatch(run_id) and dot + ending == FACTS:
+                    facts.add(run_id)
+                elif RUN_ID.fullmatch(run_id) and dot + ending == LATENTS:
+                    with contextlib.suppress(FileNotFoundError):  # given up just now
+                        if entry.is_file(follow_symlinks=False):
+                            latents[run_id] = entry.stat(follow_symlinks=False).st_size
+        return {run_id: latents.get(run_id, 0) for run_id in facts}
+
+    def told(self, owner: str, run_id: str) -> KeptRun | None:
+        """What the file of a run tells, without a look at the others: None if there is none, or it makes no sense."""
+        return read_facts(self._home(owner) / f"{run_id}{FACTS}") if RUN_ID.fullmatch(run_id) else None
 
     def used(self, owner: str) -> int:
         """Bytes on disk of all runs of this owner."""
@@ -322,12 +380,20 @@ class RunStore:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
+    def _tell(self, owner: str, runs: set[str]) -> None:
+        if self._changed is None:
+            return
+        try:
+            self._changed(owner, frozenset(runs))
+        except StudioError as problem:  # the files are the truth, and looked at again at the next start
+            log.warning("%s", problem)
+
     def _home(self, owner: str) -> Path:
         return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
 
-    def _reserve(self, owner: str, more: int) -> None:
-        """Counts files that are about to be written beside latents. Raises StudioError without room."""
-        with self._lock:
+    def _reserve(self, owner: str, more: int, latents: int = 0) -> None:
+        """Counts files that are about to be written, not so the `latents`. Raises StudioError without room."""
+        with self._lock(owner):
             if owner not in self._rest:
                 total = 0
                 with contextlib.suppress(OSError):
@@ -337,25 +403,27 @@ class RunStore:
                             total += taken(entry.stat(follow_symlinks=False).st_size)
                 self._rest[owner] = total
             used = self._rest[owner]
-            if used + more > self._rest_budget:
+            budget = at_most(self._rest_budget, self._folder)
+            if used + more > budget:
                 raise StudioError(
                     f"What is kept of the steps of your pictures uses {human_bytes(used)}, and "
-                    f"{human_bytes(self._rest_budget)} are the limit. Delete pictures that you no longer need, and "
+                    f"{human_bytes(budget)} are the limit. Delete pictures that you no longer need, and "
                     "empty the bin."
                 )
-            check_free(self._home(owner), more)
+            check_free(self._home(owner), more + latents)
             self._rest[owner] = used + more
 
     def _is_here(self, owner: str, run_id: str) -> bool:
-        with self._lock:
+        with self._lock(owner):
             return run_id in self._runs(owner)
 
     def _loaded(self, owner: str, run_id: str) -> KeptRun | None:
         """A run with all that is told of it: from memory, or from its file."""
-        found = self._read.get((owner, run_id))
-        if found is not None:
-            self._read.move_to_end((owner, run_id))
-            return found[0]
+        with self._reading:
+            found = self._read.get((owner, run_id))
+            if found is not None:
+                self._read.move_to_end((owner, run_id))
+                return found[0]
         path = self._home(owner) / f"{run_id}{FACTS}"
         run = read_facts(path)
         if run is not None:
@@ -363,22 +431,24 @@ class RunStore:
                 self._remember(owner, run, path.stat().st_size)
         return run
 
-    def _all_loaded(self, owner: str, run_ids: list[str]) -> list[KeptRun]:
-        return [run for run in (self._loaded(owner, run_id) for run_id in run_ids) if run is not None]
-
     def _remember(self, owner: str, run: KeptRun, size: int) -> None:
         """Holds a run in memory, and forgets those that were not asked for the longest."""
-        self._forget(owner, run.id)
-        self._read[owner, run.id] = (run, size)
-        self._read_bytes += size
-        while self._read_bytes > self._read_limit and len(self._read) > 1:
-            self._forget(*next(iter(self._read)))
+        with self._reading:
+            self._forget(owner, run.id)
+            self._read[owner, run.id] = (run, size)
+            self._read_bytes += size
+            while self._read_bytes > self._read_limit and len(self._read) > 1:
+                self._forget(*next(iter(self._read)))
 
     def _forget(self, owner: str, run_id: str) -> None:
-        _, size = self._read.pop((owner, run_id), (None, 0))
-        self._read_bytes -= size
+        with self._reading:
+            _, size = self._read.pop((owner, run_id), (None, 0))
+            self._read_bytes -= size
 
-    def _runs(self, owner: str) -> dict[str, _Line]:
+    def _lock(self, owner: str) -> threading.RLock:
+        return self._locks.setdefault(owner, threading.RLock())
+
+    def _runs(self, owner: str) -> dict[str, RunLine]:
         """The owner's runs by id; read from disk the first time. Files that are not ours are left alone."""
         known = self._known.get(owner)
         if known is None:
@@ -387,55 +457,46 @@ class RunStore:
                 for path in self._home(owner).glob(f"*{FACTS}"):
                     run = read_facts(path) if RUN_ID.fullmatch(path.stem) else None
                     if run is not None:
-                        known[run.id] = _Line.of(run)
+                        known[run.id] = RunLine.of(run)
             for run_id in _going_round(known):  # a line that bites its tail has no first step
                 del known[run_id]
             self._known[owner] = known
         return known
 
-    def _keep_to_budget(self, owner: str, newest: str) -> None:
-        """Deletes the oldest latents until the rest fits. The run just made keeps its own in any case."""
-        with self._lock:
+    def _keep_to_budget(self, owner: str, newest: str) -> list[str]:
+        """Deletes the oldest latents until the rest fits. The run just made keeps its own in any case.
+
+        Returns the runs that gave theirs up.
+        """
+        given_up: list[str] = []
+        with self._lock(owner):
             held: list[tuple[Path, int]] = []
-            for path in sorted(_ours(self._home(owner), LATENTS)):
+            for path in sorted(ours(self._home(owner), LATENTS)):
                 with contextlib.suppress(OSError):
                     held.append((path, path.stat().st_size))
             total = sum(size for _, size in held)
+            budget = at_most(self._budget, self._folder)
             for path, size in held:
-                if total <= self._budget or path.name.startswith(newest):
+                if total <= budget or path.name.startswith(newest):
                     break
                 with contextlib.suppress(OSError):
                     path.unlink()
                     total -= size
+                    given_up.append(path.name.removesuffix(LATENTS))
                 self._rest.pop(owner, None)  # counted again
                 for suffix in (SOURCE, MASK):  # of no use without them
                     with contextlib.suppress(OSError):
                         path.with_name(f"{path.name.removesuffix(LATENTS)}{suffix}").unlink(missing_ok=True)
+        return given_up
 
 
-def _sweep(home: Path) -> None:
-    """Deletes what a killed process left of runs in an owner's folder: half a file, or files without their facts."""
-    for path in home.iterdir():
-        run_id = path.name.removeprefix(".").partition(".")[0]
-        if not RUN_ID.fullmatch(run_id):
-            continue
-        partial = path.name.startswith(".") and path.suffix == ".part"
-        orphan = (
-            path.name in {f"{run_id}{suffix}" for suffix in SUFFIXES[:-1]} and not (home / f"{run_id}{FACTS}").exists()
-        )
-        if partial or orphan:
-            path.unlink(missing_ok=True)
+def _bytes_of(recording: Recording) -> int:
+    """About as many as its file will have: steps share tensors, each of which is written once."""
+    each = (tensor for step in recording.steps for tensor in (step.x, step.denoised, step.x_next))
+    return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in each if tensor is not None}.values())
 
 
-def _ours(home: Path, suffix: str) -> Iterator[Path]:
-    """The files of an owner's runs that end in `suffix`."""
-    with contextlib.suppress(OSError):
-        for path in home.glob(f"*{suffix}"):
-            if RUN_ID.fullmatch(path.name.removesuffix(suffix)) and is_plain_file(path):
-                yield path
-
-
-def _going_round(runs: Mapping[str, _Line]) -> set[str]:
+def _going_round(runs: Mapping[str, RunLine]) -> set[str]:
     """The runs whose parents lead back to one that was passed already."""
     known: dict[str, bool] = {}
     for run_id in runs:
@@ -446,16 +507,3 @@ def _going_round(runs: Mapping[str, _Line]) -> set[str]:
             here = runs[here].parent or ""
         known.update(dict.fromkeys(walked, known.get(here, False) or here in walked))
     return {run_id for run_id, round_ in known.items() if round_}
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file beside `path`, brings it to the disk and gives it its name."""
-    partial = path.parent / f".{path.name}.part"
-    try:
-        write(partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ becomes a path. A file appears whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO
 from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, UnreadablePicture, human_bytes
 from studio.imaging.png import REQUEST_KEY, read_png_text
-from studio.project.disk import check_free, not_kept, taken
+from studio.project.disk import at_most, check_free, not_kept, taken
 from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
 from studio.whole_file import flush_folder
 
@@ -45,6 +46,7 @@ class KeptPicture:
     made_at: int
     stopped_at: int | None
     seconds: float | None
+    fill: bool = False  # whether it fills a region of another picture
 
 
 class PictureStore:
@@ -132,7 +134,7 @@ class PictureStore:
             raise not_kept("The picture", folder, problem) from problem
         kept = picture_in(picture_id, png)
         if kept is not None and seconds is not None:
-            kept = KeptPicture(kept.id, kept.request, kept.made_at, kept.stopped_at, seconds)
+            kept = dataclasses.replace(kept, seconds=seconds)
         with self._lock:
             self._known[owner, picture_id] = kept
         if kept is not None and self._kept is not None:
@@ -154,9 +156,10 @@ class PictureStore:
     def _reserve(self, home: Path, more: int) -> None:
         with self._lock:
             used = self._used(home)
-            if used + more > self._budget:
+            budget = at_most(self._budget, self._folder)
+            if used + more > budget:
                 raise StudioError(
-                    f"Your pictures use {human_bytes(used)}, and {human_bytes(self._budget)} are the limit. Delete "
+                    f"Your pictures use {human_bytes(used)}, and {human_bytes(budget)} are the limit. Delete "
                     "pictures that you no longer need, and empty the bin."
                 )
             check_free(home, more)
@@ -240,7 +243,10 @@ def request_in(png: bytes) -> tuple[TextToImage, int | None]:
 
     Raises UnreadablePicture if the file is no PNG or carries no request, InvalidRequest if the request is not valid.
     """
-    note = note_in(png)
+    return _request_of(note_in(png))
+
+
+def _request_of(note: dict[str, Any]) -> tuple[TextToImage, int | None]:
     request = TextToImage.from_dict(note["request"])
     stopped_at = note.get("stopped_at")
     if isinstance(stopped_at, bool) or not isinstance(stopped_at, int):
@@ -251,7 +257,9 @@ def request_in(png: bytes) -> tuple[TextToImage, int | None]:
 def picture_in(picture_id: str, png: bytes) -> KeptPicture | None:
     """What the file of a picture tells of it; None for one that does not."""
     try:
-        request, stopped_at = request_in(png)
+        note = note_in(png)
+        request, stopped_at = _request_of(note)
     except (UnreadablePicture, InvalidRequest):
         return None
-    return KeptPicture(picture_id, request, int(picture_id[:13]), stopped_at, None)
+    is_fill = isinstance(note.get("fill"), dict)
+    return KeptPicture(picture_id, request, int(picture_id[:13]), stopped_at, None, is_fill)

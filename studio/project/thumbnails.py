@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from studio.errors import StudioError
+from studio.project.disk import check_free, taken
 from studio.whole_file import write_whole
 
 CACHE_BUDGET = 512 * 1024**2  # bytes, of everybody together
@@ -42,6 +43,7 @@ class ThumbnailCache:
                 if found is None:
                     found = make()
                     with contextlib.suppress(StudioError):  # a full disk makes it slow, not wrong
+                        check_free(self._folder, taken(len(found)))
                         write_whole(path, found)
             finally:
                 with self._lock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -335,19 +335,9 @@ def _old_invoke(text: str) -> Found | None:
         prompt = ", ".join(text_of(part.get("prompt")) for part in prompt[:20] if isinstance(part, dict))
     if not isinstance(prompt, str):
         return None
-    bare, negative = _invoke_negative(prompt)
-    return Found(
-        "InvokeAI 2",
-        _plain_wildcards(bare),
-        negative,
-        steps=number(image.get("steps")),
-        guidance=number(image.get("cfg_scale")),
-        seed=whole(image.get("seed")),
-        width=whole(image.get("width")),
-        height=whole(image.get("height")),
-        sampler=text_of(image.get("sampler")) or None,
-        model=text_of(values.get("model_weights")) or None,
-    )
+    names = ("steps", "cfg_scale", "seed", "width", "height", "sampler")
+    model = text_of(values.get("model_weights")) or None
+    return _early_invoke("InvokeAI 2", prompt, [image.get(name) for name in names], model)
 
 
 def _dream(text: str) -> Found | None:
@@ -356,24 +346,26 @@ def _dream(text: str) -> Found | None:
     if match is None:
         return None
     options = dict(re.findall(r"(?<!\S)-([sSWHCA])\s?([\w.]{1,20})", text[match.end() :][:2000]))
-    bare, negative = _invoke_negative(match[1])
-    return Found(
-        "InvokeAI 1",
-        _plain_wildcards(bare),
-        negative,
-        steps=number(options.get("s")),
-        guidance=number(options.get("C")),
-        seed=whole(options.get("S")),
-        width=whole(options.get("W")),
-        height=whole(options.get("H")),
-        sampler=options.get("A"),
-    )
+    return _early_invoke("InvokeAI 1", match[1], [options.get(letter) for letter in "sCSWHA"])
 
 
-def _invoke_negative(prompt: str) -> tuple[str, str]:
-    """Its early versions put what to leave out between square brackets."""
+def _early_invoke(program: str, prompt: str, values: Sequence[object], model: str | None = None) -> Found:
+    """`values`: steps, guidance, seed, width, height, sampler. What to leave out stood between square brackets."""
+    steps, guidance, seed, width, height, sampler = values
     negative = re.findall(r"\[([^\[\]]{1,1000})\]", prompt[: 2 * PROMPT_LIMIT])
-    return re.sub(r"\[[^\[\]]{1,1000}\]", "", prompt).strip(" ,"), ", ".join(negative)
+    bare = re.sub(r"\[[^\[\]]{1,1000}\]", "", prompt).strip(" ,")
+    return Found(
+        program,
+        _plain_wildcards(bare),
+        ", ".join(negative),
+        steps=number(steps),
+        guidance=number(guidance),
+        seed=whole(seed),
+        width=whole(width),
+        height=whole(height),
+        sampler=text_of(sampler) or None,
+        model=model,
+    )
 
 
 def _novel(text: str) -> Found | None:

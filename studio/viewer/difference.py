@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.errors import StudioError
-from studio.viewer.numbers import Band, bands_of
+from studio.viewer.numbers import Band, bands_of, foremost
 
 WAVELET, LEVELS = "db2", 4
 BRIGHT = 99.5  # percentile of the differences that is drawn at full strength
 MOST_GAIN = 32.0
 NOTHING = 0.02  # of 255 on average: below it no eye sees a difference
-ONE_BAND = 60.0  # percent; above it one band is named, otherwise the two largest
 
 Pixels = NDArray[np.uint8]
 
@@ -34,10 +33,7 @@ class Difference:
         """What a word did, as pieces (text, whether it is emphasised). `word` is shown as it stands."""
         if self.mean < NOTHING:
             return [(f"“{word}” changed nothing that can be seen.", True)]
-        order = sorted(range(len(self.shares)), key=lambda band: -self.shares[band])
-        named = order[:1] if self.shares[order[0]] > ONE_BAND else sorted(order[:2])
-        percent = round(sum(self.shares[band] for band in named))
-        what = " and ".join(self.bands[band].label.lower() for band in named)
+        percent, what = foremost(self.shares, [band.label for band in self.bands])
         return [
             (f"“{word}” changed {_share(self.changed)} of the picture. ", False),
             (f"{percent} %", True),

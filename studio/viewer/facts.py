@@ -8,17 +8,25 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from studio.engine import CannotShow
-from studio.project.runs import BandNumbers, KeptRun, LatentsGone
+from studio.project.runs import BandNumbers, KeptRun, LatentsGone, RunLine
 from studio.viewer import numbers
 from studio.viewer.calibrated import gap_beside
 from studio.viewer.numbers import Band
-from studio.viewer.source import DEFAULT_LEVELS, DEFAULT_WAVELET, LOOKS, Source, check_bands, check_look
+from studio.viewer.source import DEFAULT_LEVELS, DEFAULT_WAVELET, LOOKS, Source, check_bands, check_look, nobody_waits
+
+TREE_LIMIT = 200  # runs of one family that are told of
 
 
 def lines_of(source: Source, owner: str, limit: int = 60) -> list[dict[str, Any]]:
     """The owner's runs, newest first, a line each."""
     openable = source.runs.openable(owner)
-    return [_line(source, owner, run, openable) for run in source.runs.newest(owner, limit)]
+    lines = []
+    for known in source.runs.newest(owner, limit):
+        if nobody_waits():
+            break
+        if (run := source.runs.get(owner, known.id)) is not None:  # one at a time: each may be large
+            lines.append(_line(source, owner, run, openable))
+    return lines
 
 
 def facts_of(
@@ -96,9 +104,10 @@ def facts_of(
         "gap": gap_beside(run.request, [step.noise_level for step in run.steps], source.data),
         "effect": _effect(source, owner, run, wavelet, levels, used, picture),
         "strengths": run.request.to_dict().get("correction"),
-        "tree": [_leaf(relative, openable) for relative in source.runs.family(owner, run)],
+        "tree": [_leaf(relative, openable) for relative in _relatives(source, owner, run)],
         "strip": _strip_facts(run),
         "lockable": _lockable(run),
+        "fill": run.fill is not None,
     }
 
 
@@ -131,7 +140,7 @@ def _effect(
 
 def _line(source: Source, owner: str, run: KeptRun, openable: Collection[str]) -> dict[str, Any]:
     return {
-        **_leaf(run, openable),
+        **_leaf(RunLine.of(run), openable),
         "picture": f"/studio/pictures/{run.id}.png",
         "request": run.request.to_dict(),
         "width": run.request.width,
@@ -142,7 +151,14 @@ def _line(source: Source, owner: str, run: KeptRun, openable: Collection[str]) -
     }
 
 
-def _leaf(run: KeptRun, openable: Collection[str]) -> dict[str, Any]:
+def _relatives(source: Source, owner: str, run: KeptRun) -> list[RunLine]:
+    """Every run of the family or, of a very large one, the newest, and those that the run comes from."""
+    family = source.runs.family(owner, run)
+    line = {each.id for each in source.runs.lineage(owner, run)} if len(family) > TREE_LIMIT else set()
+    return [each for number, each in enumerate(family, TREE_LIMIT - len(family)) if number >= 0 or each.id in line]
+
+
+def _leaf(run: RunLine, openable: Collection[str]) -> dict[str, Any]:
     return {
         "id": run.id,
         "parent": run.parent,
@@ -150,7 +166,7 @@ def _leaf(run: KeptRun, openable: Collection[str]) -> dict[str, Any]:
         "label": run.label,
         "thumbnail": f"/studio/runs/{run.id}/thumbnail.png",
         "made_at": run.made_at,
-        "recorded": len(run.steps),
+        "recorded": run.recorded,
         "count": run.count,
         "stopped_at": run.stopped_at,
         "latents": run.id in openable,

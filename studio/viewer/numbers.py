@@ -137,11 +137,15 @@ def sentence(
     pieces = [(f"Step {number}. ", False), (head, True)]
     if not any(shares_moved):
         return [*pieces, (" This step moved nothing.", False)]
-    order = sorted(range(len(names)), key=lambda b: -shares_moved[b])
-    named = order[:1] if shares_moved[order[0]] > ONE_BAND else sorted(order[:2])
-    percent = round(sum(shares_moved[b] for b in named))
-    what = _listed([names[b].lower() for b in named])
+    percent, what = foremost(shares_moved, names)
     return [*pieces, (" ", False), (f"{percent} %", True), (f" of what this step moved is {what}.", False)]
+
+
+def foremost(percentages: Sequence[float], names: Sequence[str]) -> tuple[int, str]:
+    """What the band that holds most has, and its name; the two largest, coarse first, where none holds over 60 %."""
+    order = sorted(range(len(names)), key=lambda band: -percentages[band])
+    named = order[:1] if percentages[order[0]] > ONE_BAND else sorted(order[:2])
+    return round(sum(percentages[band] for band in named)), _listed([names[band].lower() for band in named])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -55,6 +55,11 @@ def only_while_wanted(wanted: Callable[[], bool]) -> Iterator[None]:
         _WANTED.reset(token)
 
 
+def nobody_waits() -> bool:
+    """Whether whoever asked for what is being done has left."""
+    return not _WANTED.get()()
+
+
 class NotThere(StudioError):
     """There is no such run, or no such step of it, for this owner."""
 
@@ -120,7 +125,7 @@ class Source:
 
     def plane(self, owner: str, run: KeptRun, index: int, look: str) -> Plane:
         """The clean estimate of a step as float pixels (3, H, W) in [-1, 1]. Raises NotWanted."""
-        if not _WANTED.get()():
+        if nobody_waits():
             raise NotWanted("Nobody waits for this any more.")
         frame = self.frames(owner, run)[index]
         run = self.holder(owner, run, index)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,6 +21,7 @@ from studio.project.documents import DocumentStore
 from studio.project.flattening import flat, thumbnail
 from studio.project.pixels_store import PixelStore
 from studio.project.thumbnails import ThumbnailCache
+from studio.viewer.source import nobody_waits
 from studio.web.desk import Desk, Query, answer, json_object, only
 from studio.web.owners import owner_of
 
@@ -140,16 +141,17 @@ def build_document_routes(
 
     @router.delete("/documents/{document}")
     async def delete(request: Request, document: str) -> Response:
-        def work(_: bytes) -> Response:
-            documents.delete(owner_of(request), document)
-            return answer(_line(documents.facts(owner_of(request), document)))
-
-        return await desk.taken(request, work)
+        return await moved(request, document, documents.delete)
 
     @router.post("/documents/{document}/restore")
     async def restore(request: Request, document: str) -> Response:
+        return await moved(request, document, documents.restore)
+
+    async def moved(request: Request, document: str, move: Callable[[str, str], None]) -> Response:
+        """Puts a document into the bin or takes it out, and says what it is then."""
+
         def work(_: bytes) -> Response:
-            documents.restore(owner_of(request), document)
+            move(owner_of(request), document)
             return answer(_line(documents.facts(owner_of(request), document)))
 
         return await desk.taken(request, work)
@@ -158,7 +160,8 @@ def build_document_routes(
     async def flat_png(request: Request, document: str) -> Response:
         def work() -> Response:
             owner = owner_of(request)
-            picture = flat(documents.state(owner, document, Query(request).text("node") or None), pixels, owner)
+            state = documents.state(owner, document, Query(request).text("node") or None)
+            picture = flat(state, pixels, owner, nobody_waits)
             return Response(write_plain(picture, level=3), media_type="image/png", headers=CHANGING)
 
         return await desk.shown(request, work, desk.heavy)

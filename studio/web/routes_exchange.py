@@ -13,9 +13,11 @@ from studio.imaging.picture_files import open_picture
 from studio.imaging.plain_png import write_plain
 from studio.imaging.png import MAX_FILE
 from studio.project.archive import Archive
+from studio.project.disk import not_kept
 from studio.project.documents import DocumentStore
-from studio.project.flattening import flat, layers_of, mask_pixels, state_of_picture
+from studio.project.flattening import flat, layers_of, layers_turn, mask_pixels, state_of_picture
 from studio.project.pixels_store import PixelStore
+from studio.viewer.source import nobody_waits
 from studio.web.desk import Desk, Query, answer
 from studio.web.files import file_response
 from studio.web.owners import owner_of
@@ -44,20 +46,29 @@ def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive:
                 with archive.passage(ending) as path:
                     archive.write(owner, document, path, history, recordings)
                     return file_response(path.open("rb"), _TYPES[ending], NOT_STORED, name)
-            return _named(Response(_picture(owner, document, ending), media_type=_TYPES[ending]), name)
+            if ending in ("psd", "ora"):
+                packed = _layered(owner, document, ending)
+                with archive.passage(ending, len(packed)) as path:
+                    try:
+                        path.write_bytes(packed)  # out of memory before it is sent
+                    except OSError as problem:
+                        raise not_kept("The file", path.parent, problem) from problem
+                    return file_response(path.open("rb"), _TYPES[ending], NOT_STORED, name)
+            picture = flat(documents.state(owner, document), pixels, owner, nobody_waits)
+            return _named(Response(write_plain(picture), media_type=_TYPES[ending]), name)
 
         if ending not in _TYPES:
             return await desk.shown(request, lambda: _no_such_kind(ending))
         return await desk.shown(request, work, desk.files)
 
-    def _picture(owner: str, document: str, ending: str) -> bytes:
-        state = documents.state(owner, document)
-        if ending == "png":
-            return write_plain(flat(state, pixels, owner))
+    def _layered(owner: str, document: str, ending: str) -> bytes:
+        """All layers in one file: up to a gigabyte unpacked, so for one person at a time."""
         from studio.imaging import layered  # only now: its library takes a while
 
-        write = layered.write_psd if ending == "psd" else layered.write_ora
-        return write(layers_of(state, pixels, owner), Extent(state.width, state.height))
+        state, write = documents.state(owner, document), layered.write_psd if ending == "psd" else layered.write_ora
+        with layers_turn(nobody_waits):
+            pieces = layers_of(state, pixels, owner, nobody_waits)
+            return write(pieces, Extent(state.width, state.height))
 
     @router.get("/documents/{document}/mask.png")
     async def mask(request: Request, document: str) -> Response:
@@ -79,7 +90,7 @@ def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive:
             with path.open("rb") as file:
                 start = file.read(4)
             if start == b"PK\x03\x04":
-                return answer({"id": archive.take_in(owner, path, name or None), "notes": []}, 201)
+                return answer({"id": archive.take_in(owner, path, name or None, nobody_waits), "notes": []}, 201)
             if path.stat().st_size > MAX_FILE:
                 raise UnreadablePicture(
                     f"This file is larger than {MAX_FILE >> 20} MB, which is too much for a picture."
@@ -88,8 +99,7 @@ def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive:
             state = state_of_picture(opened.pixels, name or "Picture", pixels, owner)
             return answer({"id": documents.create(owner, name, state, "Opened")[0], "notes": opened.notes}, 201)
 
-        with archive.passage("in") as path:
-            return await desk.received(request, path, lambda: work(path))
+        return await desk.received(request, archive.passage("in"), work)
 
     return router
 

@@ -1,18 +1,19 @@
 """Our routes below /studio for grids: two parameters with values, painted as one job, and the sheet that comes of it.
 
 POST /studio/grids/check    {"request", "across": {"field", "values"}, "down": the same or null}  ->  what it would be
-POST /studio/grids          the same  ->  the grid, begun; its job can be stopped and followed as any other
-GET  /studio/grids          those of this session, newest first; /studio/grids/ID one of them; /fields what there is
+POST /studio/grids          the same  ->  the grid, begun; its `job` can be stopped and followed as any other
+POST /studio/grids/ID/again paints the cells that have no picture: the job was stopped, failed, or died with the studio
+GET  /studio/grids          those that are kept, newest first; /studio/grids/ID one of them; /fields what there is
 GET  /studio/grids/ID/sheet.png   the pictures with their labels, as far as they are painted
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from studio.grids import CELL_LIMIT, FIELDS, TEXT_LIMIT, Calibrated, Grid, axis_
 from studio.imaging.geometry import Extent
 from studio.imaging.png import Pixels, read_picture, write_png
 from studio.imaging.sheet import Sheet, draw_sheet
-from studio.jobs import FINISHED, Jobs, too_many
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.models import presets
+from studio.project.grid_store import KEPT_GRIDS, GridStore, KeptGrid
 from studio.project.store import PictureStore
 from studio.project.wordbook import Wordbooks
 from studio.prompts.prepared import as_written, prepared
@@ -37,55 +40,125 @@ from studio.web.desk import Desk, answer, json_object, only
 from studio.web.owners import owner_of
 from studio.web.routes import request_of
 
-KEPT_GRIDS = 100  # of everybody, while the studio runs; their pictures stay in the gallery
-SHOWN_GRIDS = 20  # in a list
+PAINTINGS = 512  # jobs of grids that are remembered: more than can wait
+CUT = "cut"  # the state of a grid whose job died with the process
 SHEET_KEY = "wavebrush-grid"  # the iTXt key under which a sheet says what it is
 
+_RESTING = {"ahead": 0, "step": 0, "steps": 0, "seconds": 0.0, "eta_job": None}  # of a job that is not here any more
 _BODY_LIMIT = JSON_LIMIT + 8 * TEXT_LIMIT
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kept:
-    owner: str
-    grid: Grid
+class _Painting:
+    """The job that paints a grid, and which of its cells are the pictures of the job."""
+
+    job: str
+    cells: tuple[int, ...]
 
 
 class Grids:
-    """The grids that were begun, by the id of their job."""
+    """The grids that are kept, and the jobs that paint them in this process."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+    def __init__(self, kept: GridStore, jobs: Jobs, store: PictureStore) -> None:
+        self._kept = kept
+        self._jobs = jobs
+        self._store = store
+        self._paintings: dict[str, _Painting] = {}
         self._lock = threading.Lock()
 
-    def add(self, job_id: str, owner: str, grid: Grid) -> None:
-        with self._lock:
-            self._kept[job_id] = _Kept(owner, grid)
-            for one in too_many([(id_, kept.owner) for id_, kept in self._kept.items()], KEPT_GRIDS):
-                del self._kept[one]
+    def begin(self, owner: str, grid: Grid, cells: Sequence[TextToImage]) -> dict[str, Any]:
+        """Keeps a grid and begins to paint it; returns what is told of it. Raises Busy, StudioError without room."""
+        kept = self._kept.add(owner, grid, cells)
+        try:
+            return self._paint(owner, kept, range(len(cells)))
+        except BaseException:
+            self._kept.discard(owner, kept.id)
+            raise
 
-    def of(self, owner: str) -> list[tuple[str, Grid]]:
-        """Those of this owner, newest first."""
-        with self._lock:
-            return [(job, kept.grid) for job, kept in reversed(self._kept.items()) if kept.owner == owner]
+    def again(self, owner: str, grid_id: str, engine: Engine) -> dict[str, Any]:
+        """Paints the cells that have no picture. Raises NotFound, Busy, and InvalidRequest if there are none."""
+        told, kept = self.one(owner, grid_id), self._kept.get(owner, grid_id)
+        missing = [k for k, cell in enumerate(told["cells"]) if cell["id"] is None]
+        if not told["ended"] or not missing:
+            raise InvalidRequest("This grid is being painted." if missing else "All pictures of this grid are there.")
+        request_of(kept.cells[missing[0]].to_dict(), engine)  # raises for another model than the one that is here
+        self._kept.ended(owner, grid_id, None)
+        return self._paint(owner, kept, missing)
 
-    def get(self, owner: str, job_id: str) -> Grid:
+    def one(self, owner: str, grid_id: str) -> dict[str, Any]:
+        """What is told of a grid. Raises NotFound."""
+        return self._told(owner, self._kept.get(owner, grid_id))
+
+    def newest(self, owner: str) -> list[dict[str, Any]]:
+        """What a list tells of each grid: all but its cells, and what they have in common but in words."""
+        told = (self._told(owner, kept) for kept in self._kept.newest(owner, KEPT_GRIDS))
+        return [{name: value for name, value in one.items() if name not in ("base", "cells")} for one in told]
+
+    def of(self, owner: str, grid_id: str) -> KeptGrid:
         """Raises NotFound."""
+        return self._kept.get(owner, grid_id)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _paint(self, owner: str, kept: KeptGrid, cells: Sequence[int]) -> dict[str, Any]:
+        places = tuple(cells)
+        snapshot = self._jobs.submit(
+            [kept.cells[k] for k in places],
+            owner,
+            lambda index, picture: self._kept.painted(owner, kept.id, places[index], picture),
+        )
         with self._lock:
-            kept = self._kept.get(job_id)
-        if kept is None or kept.owner != owner:
-            raise NotFound(
-                "There is no such grid here. It may have been made before the studio was restarted; its pictures "
-                "are in the gallery."
-            )
-        return kept.grid
+            self._paintings.pop(kept.id, None)
+            self._paintings[kept.id] = _Painting(snapshot["id"], places)
+            while len(self._paintings) > PAINTINGS:
+                del self._paintings[next(iter(self._paintings))]
+        return self._told(owner, self._kept.get(owner, kept.id))
+
+    def _told(self, owner: str, kept: KeptGrid) -> dict[str, Any]:
+        """What the page is told of a grid: its sides, and how far its pictures are."""
+        with self._lock:
+            painting = self._paintings.get(kept.id)
+        snapshot = self._jobs.snapshot(painting.job, owner) if painting is not None else None
+        slots = dict(zip(painting.cells, snapshot["pictures"], strict=True)) if painting and snapshot else {}
+        cells = [self._cell(owner, picture, slots.get(place)) for place, picture in enumerate(kept.pictures)]
+        way: dict[str, Any]
+        if snapshot is None:
+            is_whole = all(cell["id"] is not None for cell in cells)
+            way = {"state": "done" if is_whole else kept.ended or CUT, "error": kept.error, **_RESTING}
+        else:
+            way = {name: snapshot[name] for name in ("state", "error", *_RESTING)}
+            if way["state"] in FINISHED and kept.ended is None:
+                with contextlib.suppress(StudioError):  # said again after the next look
+                    self._kept.ended(owner, kept.id, way["state"], way["error"])
+        return {
+            "id": kept.id,
+            "job": painting.job if painting and snapshot else None,
+            **kept.grid.to_dict(),
+            "same": sentence(kept.grid.base, _running(kept.grid)),
+            **way,
+            "ended": snapshot is None or way["state"] in FINISHED,
+            "cells": cells,
+        }
+
+    def _cell(self, owner: str, picture: str | None, slot: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What is told of a cell: the picture that is kept of it, and the one of the job, if one is at work."""
+        for id_ in (
+            slot["id"] if slot is not None else None,
+            picture,
+        ):  # the job's may not have found room on the disk
+            if id_ is not None and self._store.has(owner, id_):
+                return {"id": id_, "state": "done"}
+        return {"id": None, "state": slot["state"] if slot is not None and slot["state"] != "done" else "missing"}
 
 
 def build_grid_routes(
     engine: Engine, jobs: Jobs, store: PictureStore, wordbooks: Wordbooks, data: Path, desk: Desk
 ) -> APIRouter:
-    """The routes of one studio."""
+    """The routes of one studio, whose grids are kept below `data`."""
     router = APIRouter(prefix="/studio/grids", include_in_schema=False)
-    grids = Grids()
+    kept = GridStore(data)
+    kept.prepare()
+    grids = Grids(kept, jobs, store)
 
     def wanted(body: bytes, owner: str) -> tuple[Grid, list[TextToImage]]:
         values = json_object(body, _BODY_LIMIT, JSON_DEPTH + 1)
@@ -126,41 +199,32 @@ def build_grid_routes(
     async def begin(request: Request) -> Response:
         def work(body: bytes) -> Response:
             owner = owner_of(request)
-            grid, cells = wanted(body, owner)
-            snapshot = jobs.submit(cells, owner)
-            grids.add(snapshot["id"], owner, grid)
-            return answer(_told(grid, snapshot), 202)
+            return answer(grids.begin(owner, *wanted(body, owner)), 202)
 
         return await desk.taken(request, work)
 
     @router.get("")
     async def begun(request: Request) -> Response:
+        return await desk.shown(request, lambda: answer({"grids": grids.newest(owner_of(request))}))
+
+    @router.get("/{grid_id}")
+    async def one(request: Request, grid_id: str) -> Response:
+        return await desk.shown(request, lambda: answer(grids.one(owner_of(request), grid_id)))
+
+    @router.post("/{grid_id}/again")
+    async def again(request: Request, grid_id: str) -> Response:
+        return await desk.taken(request, lambda _: answer(grids.again(owner_of(request), grid_id, engine), 202))
+
+    @router.get("/{grid_id}/sheet.png")
+    async def sheet(request: Request, grid_id: str) -> Response:
         def work() -> Response:
             owner = owner_of(request)
-            told = []
-            for job_id, grid in grids.of(owner)[:SHOWN_GRIDS]:
-                snapshot = jobs.snapshot(job_id, owner)
-                if snapshot is not None:
-                    told.append(_told(grid, snapshot))
-            return answer({"grids": told})
-
-        return await desk.shown(request, work)
-
-    @router.get("/{job_id}")
-    async def one(request: Request, job_id: str) -> Response:
-        def work() -> Response:
-            owner = owner_of(request)
-            return answer(_told(grids.get(owner, job_id), _snapshot(jobs, job_id, owner)))
-
-        return await desk.shown(request, work)
-
-    @router.get("/{job_id}/sheet.png")
-    async def sheet(request: Request, job_id: str) -> Response:
-        def work() -> Response:
-            owner = owner_of(request)
-            grid, snapshot = grids.get(owner, job_id), _snapshot(jobs, job_id, owner)
-            png = _sheet(grid, [picture["id"] for picture in snapshot["pictures"]], store, owner)
-            headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{_name(grid)}"'}
+            found, told = grids.of(owner, grid_id), grids.one(owner, grid_id)
+            png = _sheet(found, [cell["id"] for cell in told["cells"]], store, owner)
+            headers = {
+                "Cache-Control": "no-store",
+                "Content-Disposition": f'attachment; filename="{_name(found.grid)}"',
+            }
             return Response(png, media_type="image/png", headers=headers)
 
         return await desk.shown(request, work, desk.heavy)
@@ -191,27 +255,6 @@ def _calibrated(data: Path) -> Calibrated:
     return calibrated
 
 
-def _snapshot(jobs: Jobs, job_id: str, owner: str) -> dict[str, Any]:
-    snapshot = jobs.snapshot(job_id, owner)
-    if snapshot is None:
-        raise NotFound("This grid was let go. Its pictures are in the gallery.")
-    return snapshot
-
-
-def _told(grid: Grid, snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page is told of a grid: its sides, and how far its pictures are."""
-    ended = snapshot["state"] in FINISHED
-    return {
-        "id": snapshot["id"],
-        **grid.to_dict(),
-        "same": sentence(grid.base, _running(grid)),
-        **{name: snapshot[name] for name in ("state", "error", "ahead", "index", "step", "steps", "seconds")},
-        "eta": snapshot["eta_job"],
-        "ended": ended,
-        "cells": [{"id": picture["id"], "state": picture["state"]} for picture in snapshot["pictures"]],
-    }
-
-
 def _running(grid: Grid) -> list[str]:
     """The fields that are not the same in all cells."""
     fields = [axis.field for axis in (grid.across, grid.down) if axis is not None]
@@ -221,10 +264,10 @@ def _running(grid: Grid) -> list[str]:
     ]
 
 
-def _sheet(grid: Grid, ids: list[str | None], store: PictureStore, owner: str) -> bytes:
+def _sheet(kept: KeptGrid, ids: list[str | None], store: PictureStore, owner: str) -> bytes:
     """The sheet as PNG, with what it is inside. Raises NotFound if there is no picture yet."""
-    shown = [id_ for id_ in ids if id_ is not None]
-    if not shown:
+    grid = kept.grid
+    if not any(ids):
         raise NotFound("No picture of this grid is painted yet.")
 
     def picture(row: int, column: int) -> Pixels | None:
@@ -232,13 +275,7 @@ def _sheet(grid: Grid, ids: list[str | None], store: PictureStore, owner: str) -
         png = store.png(owner, id_) if id_ is not None else None
         return read_picture(png) if png is not None else None
 
-    sizes = [
-        cell for axis in (grid.across, grid.down) if axis is not None and axis.field == "size" for cell in axis.values
-    ]
-    extent = Extent(
-        max((width for width, _ in sizes), default=grid.base.width),
-        max((height for _, height in sizes), default=grid.base.height),
-    )
+    extent = Extent(max(cell.width for cell in kept.cells), max(cell.height for cell in kept.cells))
     title = (
         grid.across.title if grid.down is None else f"{grid.across.title} to the right, {grid.down.title.lower()} down"
     )

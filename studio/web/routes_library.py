@@ -11,20 +11,23 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from studio.engine import Engine
 from studio.errors import InvalidRequest, NotFound, StudioError, human_bytes
 from studio.imaging.png import read_picture
+from studio.jobs import Jobs
 from studio.project.archive import Archive
+from studio.project.disk import check_free
 from studio.project.documents import DocumentStore
 from studio.project.flattening import thumbnail
 from studio.project.library import PAGE_LIMIT, Library, LibraryEntry, Wanted
 from studio.project.pixels_store import PixelStore
 from studio.project.runs import RUN_BUDGET, RunStore
-from studio.project.store import PictureStore
+from studio.project.store import PictureStore, request_in
 from studio.project.thumbnails import ThumbnailCache
 from studio.web.desk import Desk, Query, answer, json_object, only
 from studio.web.files import file_response
 from studio.web.owners import owner_of
-from studio.web.routes import picture_file_name
+from studio.web.routes import picture_file_name, request_of
 from studio.web.routes_exchange import NOT_STORED
 
 EXPORT_LIMIT = 500  # pictures in one zip
@@ -49,8 +52,8 @@ class Kept:
     archive: Archive
 
 
-def build_library_routes(kept: Kept, desk: Desk) -> APIRouter:
-    """The routes of one studio's gallery."""
+def build_library_routes(kept: Kept, engine: Engine, jobs: Jobs, desk: Desk) -> APIRouter:
+    """The routes of one studio's gallery. `jobs` paint a picture again where it is to be verified."""
     router = APIRouter(prefix="/studio", include_in_schema=False)
     library, pictures = kept.library, kept.pictures
 
@@ -70,6 +73,7 @@ def build_library_routes(kept: Kept, desk: Desk) -> APIRouter:
                     "cursor": cursor,
                     # counted once, for the first page
                     "count": library.count(owner, wanted) if not before else None,
+                    "counts": dataclasses.asdict(library.counts(owner, wanted)) if not before else None,
                     "models": library.models(owner) if not before else None,
                 }
             )
@@ -101,6 +105,19 @@ def build_library_routes(kept: Kept, desk: Desk) -> APIRouter:
         def work(_: bytes) -> Response:
             library.restore(owner_of(request), picture)
             return answer({"id": picture, "binned": False})
+
+        return await desk.taken(request, work)
+
+    @router.post("/library/{picture}/verify")
+    async def verify(request: Request, picture: str) -> Response:
+        """Begins to paint a picture again, as a job; its verdict is told in the job's picture."""
+
+        def work(_: bytes) -> Response:
+            owner, png = owner_of(request), pictures.png(owner_of(request), picture)
+            if png is None:
+                raise NotFound("There is no such picture here (any more).")
+            request_of(request_in(png)[0].to_dict(), engine)  # raises for another model than the one that is here
+            return answer(jobs.submit_check(picture, owner), 202)
 
         return await desk.taken(request, work)
 
@@ -167,6 +184,8 @@ def _wanted(query: Query) -> Wanted:
         query.text("favourite") == "1",
         query.text("bin") == "1",
         query.text("document")[:64],
+        query.text("fills") == "1",
+        query.text("steps") == "1",
     )
 
 
@@ -192,6 +211,7 @@ def _write_zip(path: Path, pictures: PictureStore, owner: str, ids: list[str]) -
                 if name in taken:  # other settings, or the same once more
                     name = f"{name.removesuffix('.png')}-{picture_id}.png"
                 taken.add(name)
+                check_free(path.parent, len(png))
                 archive.writestr(name, png)
     except OSError as problem:
         raise StudioError(f"There is no room for this file: {problem.strerror or problem}.") from problem

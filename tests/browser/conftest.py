@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,13 +69,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TEST_LIMIT))
 
 
-def start_studio(folder: Path, port: int | None = None) -> Studio:
+def start_studio(folder: Path, port: int | None = None, options: Sequence[str] = ()) -> Studio:
     """Starts `app.py` on `port`, or a free one, with its data in `folder`, and waits until it answers."""
     if port is not None:
-        return _start(folder, port)
+        return _start(folder, port, options)
     for _ in range(3):  # between looking for a free port and using it, another test run may have taken it
         with contextlib.suppress(PortTaken):
-            return _start(folder, _free_port())
+            return _start(folder, _free_port(), options)
     pytest.fail("No port was free for a studio.")
 
 
@@ -83,7 +83,7 @@ class PortTaken(Exception):
     pass
 
 
-def _start(folder: Path, port: int) -> Studio:
+def _start(folder: Path, port: int, options: Sequence[str]) -> Studio:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "studio.log"
     with log.open("ab") as output:
@@ -96,6 +96,7 @@ def _start(folder: Path, port: int) -> Studio:
                 "--data",
                 str(folder / "data"),
                 "--no-browser",
+                *options,
             ],
             stdout=output,
             stderr=subprocess.STDOUT,

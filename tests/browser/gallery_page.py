@@ -42,7 +42,7 @@ class GalleryPage:
         """The picture whose name contains `words`, such as "seed 5"."""
         return self.page.get_by_role("option", name=words)
 
-    def expect_facts(self, **facts: str) -> None:
+    def expect_facts(self, **facts: str | re.Pattern[str]) -> None:
         """Until the details say so."""
         for name, words in facts.items():
             expect(self.details.locator(f"dt:text-is('{name}') + dd")).to_have_text(words)

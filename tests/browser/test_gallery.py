@@ -5,20 +5,25 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_core import violations
-from conftest import Studio
+from conftest import Studio, start_studio
+from document_room import room
 from gallery_page import GalleryPage
 from generate_page import GeneratePage
 from PIL import Image
 from playwright.sync_api import Page, expect
-from steps_page import paint_run
+from steps_page import ask, branch_of, paint_run
 
-from studio.imaging.png import read_png_text
+from studio.imaging.plain_png import write_plain
+from studio.imaging.png import REQUEST_KEY, read_picture, read_png_text, write_png
+from studio.project.document_values import Layer, State
+from studio.requests import TextToImage
 from studio.web.routes_grids import SHEET_KEY
 
 WORD = "quillfeather"  # that no other test writes
@@ -175,9 +180,146 @@ def test_a_grid_is_painted_labelled_and_its_cells_open(gallery: GalleryPage, stu
     assert gallery.page.url.endswith(note["pictures"][1])
 
 
+def test_a_grid_that_died_with_the_studio_is_there_again_and_painted_on(page: Page, tmp_path: Path) -> None:
+    studio = start_studio(tmp_path)
+    try:
+        wish = {
+            "request": {"prompt": "a lake", "num_inference_steps": 40},
+            "across": {"field": "seed", "values": "1-3"},
+        }
+        begun = ask(studio.url, "grids", {**wish, "down": None})
+        while not ask(studio.url, f"grids/{begun['id']}")["cells"][0]["id"]:
+            time.sleep(0.02)
+        studio.process.kill()
+        studio.process.wait(30)
+        studio = start_studio(tmp_path, studio.port)
+        gallery = GalleryPage(page, studio.url)
+        gallery.open()
+        gallery.page.get_by_role("button", name="Grid", exact=True).click()
+        grids = gallery.grid.get_by_role("combobox", name="Grids")
+        listed = grids.locator("option", has_text=re.compile(r"^Seed, .*, unfinished: a lake"))
+        grids.select_option(listed.get_attribute("value"))
+        expect(gallery.grid).to_contain_text("The studio was ended while it painted. 1 of 3 pictures are kept.")
+        expect(gallery.grid.get_by_role("button", name="Seed 2, not painted")).to_be_disabled()
+        gallery.grid.get_by_role("button", name="Paint the missing 2").click()
+        expect(gallery.grid).to_contain_text("3 pictures. Press one to open it.")
+        expect(gallery.grid.get_by_role("button", name="Paint the missing")).to_have_count(0)
+        with page.expect_download() as waiting:
+            gallery.grid.get_by_role("link", name="Download the sheet").click()
+        note = json.loads(read_png_text(Path(waiting.value.path()).read_bytes())[SHEET_KEY])
+        assert note["across"]["labels"] == ["1", "2", "3"]
+        gallery.grid.get_by_role("button", name="Seed 3, open").click()
+        gallery.expect_facts(Seed="3")
+        assert page.url.endswith(note["pictures"][2])
+    finally:
+        page.goto("about:blank")  # which asks nobody any more
+        studio.stop()
+
+
+def test_fills_and_pictures_with_steps_are_shown_alone_and_marked(gallery: GalleryPage, studio: Studio) -> None:
+    word = "fennelwick"
+    plain = paint_run(studio.url, f"a {word}", steps=2, seed=7300)
+    branch_of(studio.url, plain, {"from": 1, "label": "other"})
+    source = np.full((96, 96, 4), 200, np.uint8)
+    mask = np.zeros((96, 96), np.uint8)
+    mask[20:60, 20:60] = 255
+    ids = [_send(gallery, pixels) for pixels in (source, mask)]
+    painting = {"prompt": f"a {word}", "num_inference_steps": 2, "seed": 7301}
+    body = {"source": ids[0], "mask": ids[1], "request": {"intent": "fill", "harmonise": 0, "painting": painting}}
+    job = ask(studio.url, "fills", body)
+    while not (fill := ask(studio.url, f"jobs/{job['id']}")["pictures"][0]["id"]):
+        time.sleep(0.02)
+    gallery.search(word, 3)
+    shows = gallery.page.get_by_role("group", name="Which pictures")
+    for name in ("All 3", "Fills 1", "With steps 3", "Favourites 0"):
+        expect(shows.get_by_role("button", name=name, exact=True)).to_be_visible()
+    gallery.shows("Fills")
+    expect(gallery.cells).to_have_count(1)
+    expect(gallery.cells).to_have_attribute("data-id", fill)
+    expect(gallery.cells).to_have_accessible_name(re.compile("seed 7301, a fill$"))
+    gallery.cells.click()
+    gallery.expect_facts(Kind="a fill of a region", Took=re.compile(r"^\d+(\.\d)? s$"))
+    gallery.shows("With steps")
+    expect(gallery.cells).to_have_count(3)
+    gallery.cell("1 branch").click()
+    gallery.expect_facts(Seed="7300", Branches="1", Recorded=re.compile(r"^2 steps, \d+(\.\d)? [kM]B$"))
+
+
+def test_a_picture_is_verified_and_the_answer_stays_in_words(gallery: GalleryPage) -> None:
+    gallery.cell("seed 7002").click()
+    gallery.details.get_by_role("button", name="Verify: paint it again and compare").click()
+    says = gallery.details.locator(".wb-gal-verify").get_by_role("status")
+    expect(says).to_have_text("Identical: every pixel came out the same.")
+    gallery.cell("seed 7001").click()
+    gallery.expect_facts(Seed="7001")
+    expect(says).to_have_text("")
+    gallery.cell("seed 7002").click()
+    expect(says).to_have_text("Identical: every pixel came out the same.")
+    expect(gallery.cells).to_have_count(3)  # nothing was kept of it
+
+
+def test_a_picture_that_was_changed_is_told_apart(gallery: GalleryPage, studio: Studio) -> None:
+    made = paint_run(studio.url, "a hollowbrook", steps=1, seed=7400)
+    (file,) = (studio.data / "pictures").rglob(f"{made}.png")
+    png = file.read_bytes()
+    pixels = read_picture(png).copy()
+    pixels[:8] ^= 255
+    file.write_bytes(write_png(pixels, read_png_text(png)))
+    gallery.search("hollowbrook", 1)
+    gallery.cells.click()
+    gallery.details.get_by_role("button", name="Verify").click()
+    answer = gallery.details.locator(".wb-gal-verify")
+    expect(answer).to_contain_text(re.compile(r"Different\. \d+\.\d % of the values differ, by \d+ of 255 at most"))
+    expect(answer.get_by_role("listitem")).to_contain_text("Was the picture changed?")
+
+
+def test_a_document_is_imported_with_its_pictures(
+    gallery: GalleryPage, studio: Studio, tmp_path: Path, expected_failures: list[str]
+) -> None:
+    with room(tmp_path / "elsewhere") as made:
+        tile = made.tile(1, "local")
+        note = {"format": 1, "request": TextToImage("a thistlemere", seed=7500).to_dict()}
+        png = write_png(np.full((16, 16, 3), 90, np.uint8), {REQUEST_KEY: json.dumps(note)})
+        picture = made.pictures.add("local", png, 1_700_000_000_000)
+        layer = Layer("a", "A", "picture", 0, 0, True, 100, {(0, 0): tile}, {"run": picture, "picture": picture})
+        document, _ = made.documents.create("local", "Mere", State(64, 64, (layer,)))
+        made.archive.write("local", document, tmp_path / "the_mere.wavebrush")
+    gallery.search("thistlemere")
+    expect(gallery.page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    with gallery.page.expect_file_chooser() as chosen:
+        gallery.page.get_by_role("button", name="Import").click()
+    chosen.value.set_files(tmp_path / "the_mere.wavebrush")
+    expect(gallery.notice).to_contain_text("the_mere.wavebrush is here as a document, with the pictures it came from.")
+    expect(gallery.cells).to_have_count(1)
+    expect(gallery.cells).to_have_attribute("data-id", picture)
+    gallery.notice.get_by_role("button", name="Open it").click()
+    gallery.page.wait_for_function("location.hash.startsWith('#fill/')")
+    expect(gallery.page.get_by_role("tab", name="Fill")).to_have_attribute("aria-selected", "true")
+    document = gallery.page.url.split("#fill/")[1]
+    assert ask(studio.url, f"documents/{document}")["name"] == "Mere"
+    gallery.open("thistlemere", 1)
+    (tmp_path / "broken.wavebrush").write_bytes(b"PK\x03\x04 no zip")
+    expected_failures.append("422")
+    gallery.page.locator("input[aria-label='A wavebrush file or a picture']").set_input_files(
+        tmp_path / "broken.wavebrush"
+    )
+    expect(gallery.notice).to_have_attribute("role", "alert")
+
+
+def _send(gallery: GalleryPage, pixels: np.ndarray) -> str:
+    answer = gallery.page.request.post(f"{gallery.url}studio/pixels", data=write_plain(pixels))
+    assert answer.status == 201, answer.text()
+    return str(answer.json()["id"])
+
+
 def test_phone_shows_three_columns_and_details_as_a_page(gallery: GalleryPage) -> None:
     gallery.page.set_viewport_size({"width": 390, "height": 844})
     gallery.search(f"{WORD} above", 3)
+    for name in ("Fills", "With steps", "Bin"):  # all can be reached
+        gallery.shows(name)
+        expect(gallery.page.get_by_role("button", name=name, pressed=True)).to_be_in_viewport()
+    gallery.shows("All")
+    expect(gallery.cells).to_have_count(3)
     tops = gallery.cells.evaluate_all("cells => cells.map(cell => Math.round(cell.getBoundingClientRect().top))")
     assert len(set(tops)) == 1
     gallery.cell("seed 7002").click()

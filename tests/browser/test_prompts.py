@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from conftest import Studio, start_studio
 from generate_page import GeneratePage
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
+from tiny_poet import save_poet
 
 from studio.diffusion.strengths import Strengths
 from studio.imaging.png import REQUEST_KEY, write_png
@@ -204,3 +207,67 @@ def test_help_fits_the_window(generate: GeneratePage, width: int) -> None:
         open_panel(generate, panel)
         overflow = generate.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0
+
+
+# -- richer words from a local language model -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def poet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio that was started with a tiny language model."""
+    folder = tmp_path_factory.mktemp("enriched")
+    running = start_studio(folder, options=("--rewriter", str(save_poet(folder / "poet"))))
+    yield running
+    running.stop()
+
+
+def test_without_a_language_model_nothing_is_offered(generate: GeneratePage, expected_failures: list[str]) -> None:
+    expect(generate.page.get_by_role("button", name="Elements", exact=True)).to_be_visible()
+    expect(generate.page.get_by_role("button", name="Enrich", exact=True)).to_have_count(0)
+    expected_failures.append("404")
+    answer = generate.page.request.post(f"{generate.url}studio/rewrite", data={"prompt": "a lake"})
+    assert answer.status == 404
+    assert "--rewriter" in answer.json()["error"]
+
+
+def test_richer_words_are_proposed_changed_used_and_taken_back(poet: Studio, page: Page) -> None:
+    generate = GeneratePage(page, poet.url)
+    generate.open()
+    proposed = page.request.post(f"{poet.url}studio/rewrite", data={"prompt": "a lake"}).json()["text"].strip()
+    assert proposed
+    assert proposed != "a lake"
+    generate.prompt.fill("a lake")
+    expect(page.get_by_role("button", name="Enrich", exact=True)).to_have_attribute("aria-expanded", "false")
+    panel = open_panel(generate, "Enrich")
+    expect(panel).to_contain_text("poet runs on this computer. Nothing is painted before you have read its words.")
+    words = panel.get_by_role("textbox", name="Proposed prompt")
+    expect(words).not_to_be_visible()
+    panel.get_by_role("button", name="Propose richer words").click()
+    expect(words).to_have_value(proposed)
+    expect(words).to_be_focused()
+    expect(generate.prompt).to_have_value("a lake")
+    words.fill("a wide lake, as I want it")
+    panel.get_by_role("button", name="Use these words").click()
+    expect(generate.prompt).to_have_value("a wide lake, as I want it")
+    expect(panel.get_by_role("status")).to_have_text("The words are in the prompt.")
+    panel.get_by_role("button", name="Undo").click()
+    expect(generate.prompt).to_have_value("a lake")
+    assert generate.session()["pictures"] == []
+    assert generate.session()["jobs"] == []
+
+
+def test_what_the_language_model_cannot_do_is_said_in_its_panel(
+    poet: Studio, page: Page, expected_failures: list[str]
+) -> None:
+    generate = GeneratePage(page, poet.url)
+    generate.open()
+    generate.prompt.fill(" ")
+    panel = open_panel(generate, "Enrich")
+    expected_failures.append("422")
+    panel.get_by_role("button", name="Propose richer words").click()
+    expect(panel.get_by_role("status")).to_contain_text("a few words first")
+    generate.prompt.fill("a lake")
+    panel.get_by_role("button", name="Propose richer words").click()
+    expect(panel.get_by_role("textbox", name="Proposed prompt")).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -20,14 +20,18 @@ import numpy as np
 from document_room import DocumentRoom, node_id, room
 
 from studio.errors import StudioError
+from studio.grids import Grid, axis_of
+from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.imaging.png import REQUEST_KEY, read_picture, write_png
 from studio.project.document_values import State
+from studio.project.grid_store import GridStore
 from studio.project.housekeeping import Housekeeping
-from studio.project.library import Library
+from studio.project.kept_fill import KeptFill, files_of
+from studio.project.library import Library, Wanted
 from studio.project.runs import KeptRun, KeptStep
 from studio.project.thumbnails import ThumbnailCache
-from studio.requests import TextToImage
+from studio.requests import Fill, TextToImage
 
 OWNER = "local"
 LIMITS = {"nodes_limit": 150}  # so that histories are cut, too
@@ -43,6 +47,9 @@ class Told:
     binned: set[str] = field(default_factory=set)
     pictures: set[str] = field(default_factory=set)
     favourites: dict[str, bool] = field(default_factory=dict)
+    runs: set[str] = field(default_factory=set)
+    fills: dict[str, int] = field(default_factory=dict)  # runs that are fills, with the number that their pixels have
+    grids: dict[str, list[str | None]] = field(default_factory=dict)  # with the pictures of their cells
     begun: dict[str, Any] | None = None
     count: int = 0  # of what was confirmed
 
@@ -67,6 +74,8 @@ class Told:
                 (self.binned.add if binned else self.binned.discard)(facts.id)
         for picture in self.favourites:
             self.favourites[picture] = _is_favourite(made, picture)
+        for grid in self.grids:
+            self.grids[grid] = list(GridStore(made.folder).get(OWNER, grid).pictures)
         self.begun = None
 
     def _take(self, entry: dict[str, Any]) -> None:
@@ -81,6 +90,12 @@ class Told:
             (self.binned.add if entry["binned"] else self.binned.discard)(document)
         if "picture" in entry:
             self.pictures.add(entry["picture"])
+        if "run" in entry:
+            self.runs.add(entry["run"])
+        if "fill" in entry:
+            self.fills[entry["run"]] = entry["fill"]
+        if "grid" in entry:
+            self.grids[entry["grid"]] = entry["cells"]
         if "favourite" in entry:
             self.favourites[entry["of"]] = entry["favourite"]
 
@@ -94,13 +109,17 @@ class Person:
         self.archive = archive
         self.library = Library(made.database, made.pictures, made.runs)
         self.housekeeping = Housekeeping(made.documents, made.pixels, self.library, ThumbnailCache(made.folder))
+        self.grids = GridStore(made.folder)
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def work(self) -> None:
         """Something at random. Raises StudioError if the disk does not take it."""
         does = self.random.choices(
-            [self.stroke, self.undo, self.create, self.rename, self.bin, self.picture, self.take_in, self.tidy],
-            [40, 8, 5, 4, 4, 8, 4, 3],
+            [
+                *(self.stroke, self.undo, self.create, self.rename, self.bin),
+                *(self.picture, self.fill, self.grid, self.take_in, self.tidy),
+            ],
+            [30, 8, 5, 4, 4, 8, 14, 4, 4, 3],
         )[0]
         does()
 
@@ -187,12 +206,7 @@ class Person:
 
     def picture(self) -> None:
         """A picture with its run, as a job keeps them; then perhaps a favourite."""
-        self._say(begin="picture")
-        request = TextToImage("a lake", seed=self.random.randrange(1000))
-        note = json.dumps({"format": 1, "request": request.to_dict()})
-        png = write_png(np.full((16, 16, 3), request.seed % 256, np.uint8), {REQUEST_KEY: note})
-        picture = self.made.pictures.add(OWNER, png, 1_700_000_000_000 + self.random.randrange(10**9))
-        self._say(picture=picture)
+        request, picture = self._picture()
         self._say(begin="run")
         run = KeptRun(picture, request, 1, 1, 1, (KeptStep(1.0, None, 1.0),))
         self.made.runs.add(OWNER, run, None, write_plain(np.zeros((64, 64, 3), np.uint8)))
@@ -201,6 +215,56 @@ class Person:
         self._say(begin="favourite", of=picture)
         self.library.mark(OWNER, picture, favourite)
         self._say(of=picture, favourite=favourite)
+
+    def _picture(self, **note: Any) -> tuple[TextToImage, str]:
+        self._say(begin="picture")
+        request = TextToImage("a lake", seed=self.random.randrange(1000))
+        said = json.dumps({"format": 1, "request": request.to_dict(), **note})
+        png = write_png(np.full((16, 16, 3), request.seed % 256, np.uint8), {REQUEST_KEY: said})
+        picture = self.made.pictures.add(OWNER, png, 1_700_000_000_000 + self.random.randrange(10**9))
+        self._say(picture=picture)
+        return request, picture
+
+    def fill(self) -> None:
+        """A fill as a job keeps it: its picture, its run with the two files beside it, its layer; and then its node
+        in the document, which is what the page confirms."""
+        document = self._some()
+        if document is None:
+            return self.create()
+        source, mask = fill_pixels(number := self.random.randrange(10**6))
+        self._say(begin="pixels")
+        tile = np.zeros((256, 256, 4), np.uint8)
+        tile[:16, :16] = source
+        told = self.made.pixels.add_many(OWNER, [write_plain(source), write_plain(mask)])
+        request, picture = self._picture(fill={"intent": "fill"})
+        self._say(begin="run")
+        fill = Fill.of(request, context=Bounds(0, 0, 16, 16))
+        kept = KeptFill(fill, Extent(300, 200), *told)
+        run = KeptRun(picture, request, 1, 1, 1, (KeptStep(1.0, None, 1.0),), fill=kept)
+        strip = write_plain(np.zeros((64, 64, 3), np.uint8))
+        self.made.runs.add(OWNER, run, None, strip, files_of(source, mask, mask // 2))
+        self._say(run=picture, fill=number)
+        head, node = self.made.documents.facts(OWNER, document).head, node_id()
+        self._say(begin="stroke", document=document, node=node)
+        values = self.made.documents.state(OWNER, document).to_dict()
+        layer = {"name": "Fill", "kind": "fill", "x": 3, "y": 4, "visible": True, "opacity": 100}
+        tiles = {"0,0": self.made.pixels.add(OWNER, write_plain(tile, 1))[0]}
+        facts = {"run": picture, "picture": picture, "source": told[0], "mask": told[1]}
+        values["layers"] = [*values["layers"][-3:], {"id": node[:8], **layer, "tiles": tiles, "facts": facts}]
+        state = State.from_dict(values)
+        self.made.documents.append(OWNER, document, node, head, "Fill", state)
+        return self._say(document=document, node=node, head=node, state=state.to_dict())
+
+    def grid(self) -> None:
+        """A grid whose cells are painted one after another."""
+        self._say(begin="grid")
+        grid = Grid(TextToImage("a lake"), axis_of("seed", "1-2", "across"))
+        kept = self.grids.add(OWNER, grid, grid.requests(lambda _: None))
+        self._say(grid=kept.id, cells=[None, None])
+        _, picture = self._picture()
+        self._say(begin="cell", grid=kept.id)
+        self.grids.painted(OWNER, kept.id, 0, picture)
+        self._say(grid=kept.id, cells=[picture, None])
 
     def take_in(self) -> None:
         if self.archive is not None:
@@ -214,6 +278,12 @@ class Person:
         self._say(begin="tidy")
         self.housekeeping.sweep(rest=-1)
         self._say(tidied=True)
+
+
+def fill_pixels(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The frame of a fill, (16, 16, 4), and its mask, (16, 16)."""
+    random = np.random.default_rng(number)
+    return random.integers(0, 256, (16, 16, 4), np.uint8), random.integers(0, 256, (16, 16), np.uint8)
 
 
 def live(folder: str, journal: str, seed: int, archive: str | None) -> None:
@@ -248,15 +318,34 @@ def examine(folder: Path, told: Told) -> DocumentRoom:
                 assert made.documents.state(OWNER, document, node).to_dict() == State.from_dict(state).to_dict()
         assert len(kept & nodes.keys()) >= min(len(nodes), 60)
         for pixels_id in opened.state.pixels():
-            assert read_plain(made.pixels.png(OWNER, pixels_id) or b"").shape[:2] == (256, 256)
+            side = 16 if pixels_id in opened.state.told_pixels() else 256
+            assert read_plain(made.pixels.png(OWNER, pixels_id) or b"").shape[:2] == (side, side)
     library = Library(made.database, made.pictures, made.runs)
     library.sync(OWNER, wait=True)
     for picture in told.pictures:
         assert read_picture(made.pictures.png(OWNER, picture) or b"").shape == (16, 16, 3)
+    for run_id in told.runs:
+        assert made.runs.get(OWNER, run_id) is not None
+        assert read_plain(made.runs.strip(OWNER, run_id) or b"").shape == (64, 64, 3)
+    for run_id, number in told.fills.items():
+        run, (source, mask) = made.runs.get(OWNER, run_id), fill_pixels(number)
+        assert run is not None
+        assert run.fill is not None
+        for found, expected in zip(made.runs.region(OWNER, run_id), (source, mask, mask // 2), strict=True):
+            assert np.array_equal(found, expected)
+    grids = GridStore(folder)
+    grids.prepare()
+    for grid_id, cells in told.grids.items():
+        unsure = begun.get("grid") == grid_id
+        assert unsure or list(grids.get(OWNER, grid_id).pictures) == cells
     for picture, favourite in told.favourites.items():
         unsure = begun.get("of") == picture
         assert made.pictures.has(OWNER, picture)
         assert unsure or _is_favourite(made, picture) == favourite
+    entries = {entry.id: entry for entry in library.find(OWNER, Wanted(), 500)[0]}
+    for picture in told.pictures & entries.keys():
+        assert entries[picture].run.steps == 1 or picture not in told.runs
+        assert entries[picture].fill or picture not in told.fills
     Housekeeping(made.documents, made.pixels, library, ThumbnailCache(folder)).sweep(rest=-1)
     found = orphans(made)
     assert not found, found
@@ -294,6 +383,7 @@ def goes_on(made: DocumentRoom, journal: Path, seed: int) -> None:
         person.create()
         for _ in range(3):
             person.stroke()
+        person.fill()
     except StudioError as problem:
         raise AssertionError(f"the next change failed: {problem}") from problem
     finally:

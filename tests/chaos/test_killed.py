@@ -26,25 +26,23 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are f
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A document with a run and its picture, to be taken in."""
+    """A document with a fill, its run and its picture, to be taken in."""
     folder = tmp_path_factory.mktemp("archive")
     with room(folder / "data") as made:
         person = driver.Person(made, folder / "journal", 1, None)
-        person.picture()
-        (picture,) = made.pictures.ids(driver.OWNER)
         person.create()
         for _ in range(3):
             person.stroke()
+        person.fill()
         person.close()
         (document,) = made.documents.listed(driver.OWNER)
-        state = made.documents.state(driver.OWNER, document.id)
-        values = state.to_dict()
-        values["layers"][0]["facts"] = {"run": picture, "picture": picture}
-        made.documents.append(
-            driver.OWNER, document.id, "a" * 32, document.head, "Run", driver.State.from_dict(values)
-        )
         made.archive.write(driver.OWNER, document.id, folder / "document.wavebrush")
     return folder / "document.wavebrush"
+
+
+def _at_work(journal: Path, with_a_fill: bool) -> bool:
+    """Whether a process has begun; or, in every folder once, whether it has confirmed a fill."""
+    return journal.exists() and (not with_a_fill or '"fill":' in journal.read_text())
 
 
 @pytest.mark.parametrize("part", range(-(-MOMENTS // PART)))
@@ -63,7 +61,7 @@ def test_a_process_killed_at_any_moment_loses_nothing_that_was_confirmed(
         )
         process.start()
         deadline = time.monotonic() + PATIENCE
-        while not journal.exists() and process.is_alive() and time.monotonic() < deadline:
+        while not _at_work(journal, moment == 0) and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.25) if moment else chance.uniform(0, 1.0))
         assert process.is_alive(), "it ended by itself"
@@ -78,4 +76,5 @@ def test_a_process_killed_at_any_moment_loses_nothing_that_was_confirmed(
         finally:
             made.database.close()
         told.read(tmp_path / f"after-{moment}")
+        assert told.fills, "it was killed before it had confirmed a fill"
     assert told.count > 8, "too slow a machine to have confirmed anything"

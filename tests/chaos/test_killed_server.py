@@ -1,4 +1,4 @@
-"""The real server, killed while it paints and while a page draws; and a second one on its folder."""
+"""The real server, killed while it paints or fills and while a page draws; and a second one on its folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import driver
 import httpx
 import numpy as np
 from document_room import node_id, room
 from served import ROOT, Served, free_port, served
 
-from studio.imaging.plain_png import write_plain
+from studio.imaging.plain_png import read_plain, write_plain
+from studio.project.housekeeping import Housekeeping
+from studio.project.library import Library
+from studio.project.thumbnails import ThumbnailCache
 
 STEPS = 6
 PATIENCE = 300.0  # seconds that a picture of the bundled model may take on a busy machine
@@ -36,6 +40,24 @@ class Page:
         assert answer.status_code == 201, answer.text
         self.document = answer.json()["id"]
         self.confirmed.append((answer.json()["node"], state))
+
+    def put_down(self, filled: dict[str, Any]) -> None:
+        """Puts the layer of a fill into the document: tiles of its pixels, and what it came from."""
+        layer = filled["layer"]
+        png = self._client.get(f"/studio/pixels/{layer['pixels']}.png").content
+        tile = np.zeros((256, 256, 4), np.uint8)
+        tile[: layer["height"], : layer["width"]] = read_plain(png)[:256, :256]
+        sent = self._client.post("/studio/pixels", content=write_plain(tile, 1)).json()["id"]
+        state = dict(self.confirmed[-1][1])
+        facts = {"run": filled["id"], "picture": filled["id"], "mask": layer["pixels"]}
+        place = {"x": layer["x"], "y": layer["y"], "visible": True, "opacity": 100}
+        added = {"id": "fill", "name": "Lake", "kind": "fill", **place, "tiles": {"0,0": sent}, "facts": facts}
+        state["layers"] = [*state["layers"], added]
+        node = node_id()
+        body = {"id": node, "parent": self.confirmed[-1][0], "label": "Fill", "state": state}
+        answer = self._client.post(f"/studio/documents/{self.document}/nodes", json=body)
+        assert answer.status_code == 201, answer.text
+        self.confirmed.append((node, state))
 
     def draw_until_it_ends(self) -> None:
         number = 0
@@ -74,6 +96,29 @@ def _paint(studio: Served, seed: int) -> str:
     return str(answer.json()["id"])
 
 
+def _fill(studio: Served, seed: int) -> str:
+    """Begins to fill the middle of a picture, as the page does; returns its job."""
+    source, mask = fill_source()
+    pngs = [write_plain(source, 1), write_plain(mask, 1)]
+    bundle = b"".join(struct.pack(">I", len(png)) + png for png in pngs)
+    ids = studio.client.post("/studio/pixels/bundle", content=bundle).json()["ids"]
+    painting = {"prompt": "a lake", "num_inference_steps": STEPS, "seed": seed}
+    request = {"intent": "fill", "painting": painting, "harmonise": 0}
+    body = {"source": ids[0], "mask": ids[1], "count": 1, "request": request}
+    answer = studio.client.post("/studio/fills", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def fill_source() -> tuple[np.ndarray, np.ndarray]:
+    """A picture and a mask in its middle."""
+    source = np.full((200, 300, 4), 255, np.uint8)
+    source[..., :3] = np.random.default_rng(5).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    mask = np.zeros((200, 300), np.uint8)
+    mask[60:140, 100:200] = 255
+    return source, mask
+
+
 def _until(studio: Served, job: str, enough: Any) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -84,13 +129,12 @@ def _until(studio: Served, job: str, enough: Any) -> dict[str, Any]:
     raise AssertionError("the picture never came")
 
 
-def _killed_at_work(studio: Served, page: Page, seed: int, chance: random.Random) -> None:
-    """A page draws, a picture is being painted, and the process is killed."""
+def _killed_at_work(studio: Served, page: Page, job: str, after: int, chance: random.Random) -> None:
+    """A page draws, a picture is being painted or filled, and the process is killed `after` so many of its steps."""
     before = len(page.confirmed)
     drawing = threading.Thread(target=page.draw_until_it_ends)
     drawing.start()
-    job = _paint(studio, seed)
-    _until(studio, job, lambda s: s["step"] >= 1 + seed % 3)
+    _until(studio, job, lambda s: s["step"] >= after)
     time.sleep(chance.uniform(0, 0.3))
     studio.process.kill()
     studio.process.wait(30)
@@ -111,18 +155,9 @@ def test_a_server_that_was_killed_finds_everything_and_paints_on(tmp_path: Path)
         assert str(studio.client.base_url).rstrip("/") in second.stderr
         page = Page(studio.client)
         page.create()
-        _killed_at_work(studio, page, 2, chance)
+        _killed_at_work(studio, page, _paint(studio, 2), 2, chance)
     with served(tmp_path) as again:
-        opened = again.client.get(f"/studio/documents/{page.document}").json()
-        states = {}
-        for step in opened["history"]:
-            states[step["id"]] = again.client.get(f"/studio/documents/{page.document}/nodes/{step['id']}").json()
-        for node, state in page.confirmed:
-            assert states[node] == state
-        last = opened["history"][-1]
-        assert opened["head"] == last["id"]
-        assert page.confirmed[-1][0] in (last["id"], last["parent"]), "at most one more, that was not confirmed yet"
-        assert again.client.get(f"/studio/documents/{page.document}/flat.png").status_code == 200
+        _strokes_are_there(again, page)
         listed = [entry["id"] for entry in again.client.get("/studio/library").json()["pictures"]]
         assert first in listed
         assert again.client.get(f"/studio/runs/{first}").status_code == 200
@@ -131,10 +166,62 @@ def test_a_server_that_was_killed_finds_everything_and_paints_on(tmp_path: Path)
         assert one == two, "the next run works, and gives the same"
         page = Page(again.client)
         page.create()
-        _killed_at_work(again, page, 3, chance)
+        _killed_at_work(again, page, _paint(again, 3), 1, chance)
     with room(tmp_path) as made:
         assert made.database.check() == []
         for node, state in page.confirmed:
             assert made.documents.state("local", page.document, node).to_dict() == state
         assert {first, same} <= made.pictures.ids("local")
         assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_server_that_was_killed_while_it_filled_finds_the_fills_and_fills_on(tmp_path: Path) -> None:
+    chance = random.Random(4)
+    with served(tmp_path) as studio:
+        (first,) = _until(studio, _fill(studio, 1), lambda s: s["state"] == "done")["pictures"]
+        page = Page(studio.client)
+        page.create()
+        page.put_down(first)
+        _killed_at_work(studio, page, _fill(studio, 2), 3, chance)
+    with served(tmp_path) as again:
+        _strokes_are_there(again, page)
+        assert again.client.get(f"/studio/runs/{first['id']}").status_code == 200
+        (same,) = _until(again, _fill(again, 1), lambda s: s["state"] == "done")["pictures"]
+        one, two = (again.client.get(f"/studio/pictures/{each['id']}.png").content for each in (first, same))
+        assert one == two, "the next fill works, and gives the same"
+        assert same["layer"] == first["layer"]
+        assert same["count"]["outside_changed"] == 0
+        page = Page(again.client)
+        page.create()
+        page.put_down(same)
+        _killed_at_work(again, page, _fill(again, 3), STEPS, chance)  # as it is being kept
+    with room(tmp_path) as made:
+        assert made.database.check() == []
+        for node, state in page.confirmed:
+            assert made.documents.state("local", page.document, node).to_dict() == state
+        frame = slice(first["frame"]["y"], None), slice(first["frame"]["x"], None)
+        for run_id in (first["id"], same["id"]):
+            run = made.runs.get("local", run_id)
+            assert run is not None
+            assert run.fill is not None
+            pixels, _, _ = made.runs.region("local", run_id)
+            assert np.array_equal(pixels, fill_source()[0][frame][: pixels.shape[0], : pixels.shape[1]])
+            assert made.runs.has_latents("local", run)
+        library = Library(made.database, made.pictures, made.runs)
+        Housekeeping(made.documents, made.pixels, library, ThumbnailCache(tmp_path)).sweep(rest=-1)
+        assert driver.orphans(made) == []
+        assert made.pixels.png("local", same["layer"]["pixels"]) is not None
+
+
+def _strokes_are_there(studio: Served, page: Page) -> None:
+    """Everything that the page was told is kept, and at most one stroke more."""
+    opened = studio.client.get(f"/studio/documents/{page.document}").json()
+    states = {}
+    for step in opened["history"]:
+        states[step["id"]] = studio.client.get(f"/studio/documents/{page.document}/nodes/{step['id']}").json()
+    for node, state in page.confirmed:
+        assert states[node] == state
+    last = opened["history"][-1]
+    assert opened["head"] == last["id"]
+    assert page.confirmed[-1][0] in (last["id"], last["parent"]), "at most one more, that was not confirmed yet"
+    assert studio.client.get(f"/studio/documents/{page.document}/flat.png").status_code == 200

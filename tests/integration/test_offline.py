@@ -13,7 +13,7 @@ import pytest
 from network_guard import attempts, environment
 from served import served
 
-from studio.jobs import FINISHED
+from studio.job import FINISHED
 from studio.project.store import request_in
 
 PROMPT = "an oil painting of a mountain lake at sunset"

@@ -20,7 +20,8 @@ from paced_engine import PATIENCE, PacedEngine
 
 from studio.engine import Engine
 from studio.imaging.png import REQUEST_KEY, write_png
-from studio.jobs import FINISHED, Jobs
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.project.store import PictureStore, request_in
 from studio.requests import SEED_RANGE, TextToImage, batch
 from studio.web.routes import build_routes

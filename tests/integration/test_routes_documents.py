@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,10 +20,12 @@ from fastapi.testclient import TestClient
 
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.imaging.png import REQUEST_KEY, write_png
+from studio.project import flattening
 from studio.project.library import Library
 from studio.project.pixels_store import PixelStore
 from studio.project.thumbnails import ThumbnailCache
 from studio.requests import TextToImage
+from studio.web import routes_exchange
 from studio.web.desk import Desk
 from studio.web.routes_documents import build_document_routes
 from studio.web.routes_exchange import build_exchange_routes
@@ -102,7 +106,8 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         app.include_router(build_pixel_routes(made.pixels, desk))
         library, small = Library(made.database, made.pictures, made.runs), ThumbnailCache(tmp_path)
         kept = Kept(tmp_path, made.pictures, made.runs, made.pixels, made.documents, library, small, made.archive)
-        app.include_router(build_library_routes(kept, desk))
+        engine, jobs = cast(Any, None), cast(Any, None)  # nothing is painted here
+        app.include_router(build_library_routes(kept, engine, jobs, desk))
         app.include_router(build_exchange_routes(made.documents, made.pixels, made.archive, desk))
         app.include_router(build_document_routes(made.documents, made.pixels, small, desk))
         with TestClient(app, base_url="http://127.0.0.1:7860") as client:
@@ -127,6 +132,16 @@ def test_what_is_no_png_is_refused_in_words(studio: Studio, body: bytes) -> None
         answer = studio.client.post(f"/studio/{path}", content=body)
         assert answer.status_code == 422
         assert answer.json()["error"]
+
+
+def test_a_bundle_that_unpacks_to_very_much_is_not_unpacked(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studio.web.routes_pixels.UNPACKED_LIMIT", 2 * 4 * 256**2)
+    assert len(studio.send(_tile(1), _tile(2))) == 2
+    monkeypatch.setattr(PixelStore, "add_many", None)
+    pngs = [write_plain(_tile(number)) for number in range(3)]
+    bundle = b"".join(struct.pack(">I", len(png)) + png for png in pngs)
+    answer = studio.client.post("/studio/pixels/bundle", content=bundle)
+    assert (answer.status_code, "unpacked" in answer.text) == (422, True)
 
 
 def test_a_document_is_made_changed_undone_and_opened_again(studio: Studio) -> None:
@@ -261,6 +276,29 @@ def test_a_document_goes_out_as_a_picture(studio: Studio, ending: str) -> None:
     assert studio.client.get(f"/studio/documents/{document}/export.exe").status_code == 404
 
 
+@pytest.mark.parametrize("ending", ["psd", "ora"])
+def test_layers_are_unpacked_for_one_at_a_time_and_not_for_nobody(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    document, _, _ = studio.create()
+    held: list[bool] = []
+    real = routes_exchange.layers_of
+
+    def watched(*values: Any) -> Any:
+        held.append(flattening._LAYERED.locked())
+        return real(*values)
+
+    monkeypatch.setattr(routes_exchange, "layers_of", watched)
+    path = f"/studio/documents/{document}/export.{ending}"
+    assert studio.client.get(path).status_code == 200
+    assert held == [True]
+    assert not list((studio.room.folder / "passing-through").iterdir())
+    monkeypatch.setattr(routes_exchange, "nobody_waits", lambda: len(held) > 1)  # leaves as the layers are unpacked
+    assert "Nobody waits" in studio.client.get(path).json()["error"]
+    assert held == [True, True]
+    assert not flattening._LAYERED.locked()
+
+
 def test_a_picture_becomes_a_document(studio: Studio) -> None:
     picture = np.random.default_rng(3).integers(0, 256, (300, 520, 4), dtype=np.uint8)
     answer = studio.client.post("/studio/documents/import?name=Boat", content=write_plain(picture))
@@ -296,6 +334,17 @@ def test_the_gallery_lists_searches_marks_and_deletes(studio: Studio) -> None:
     page = studio.get("library", limit=2)
     assert [entry["id"] for entry in page["pictures"]] == ids[:2:-1]
     assert (page["count"], page["models"], page["pictures"][0]["request"]["seed"]) == (5, ["painter"], 4)
+    assert page["counts"] == {"all": 5, "favourite": 0, "fills": 0, "steps": 0, "bin": 0}
+    assert page["pictures"][0]["run"] == {
+        "steps": 0,
+        "seconds": None,
+        "open": False,
+        "bytes": 0,
+        "branch_of": None,
+        "branches": 0,
+    }
+    assert page["pictures"][0]["fill"] is False
+    assert studio.get("library", fills="1")["count"] == studio.get("library", steps="1")["count"] == 0
     rest = studio.get("library", cursor=page["cursor"])
     assert [entry["id"] for entry in rest["pictures"]] == ids[2::-1]
     assert studio.post(f"library/{ids[1]}/favourite", 200, {"favourite": True}) == {"id": ids[1], "favourite": True}
@@ -333,6 +382,23 @@ def test_one_zip_has_a_largest_size(studio: Studio, monkeypatch: pytest.MonkeyPa
     assert (answer.status_code, answer.json()["field"]) == (422, "ids")
     assert not list((studio.room.folder / "passing-through").iterdir())
     assert studio.client.get("/studio/library/export.zip", params={"ids": ids[0]}).status_code == 200
+
+
+def test_a_full_disk_is_told_of_in_words_whatever_goes_through_it(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = _picture(studio, 1)
+    free = [10**12]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, used=0, free=free[0]))
+    export = f"/studio/library/export.zip?ids={picture}"
+    assert studio.client.get(export).status_code == 200
+    free[0] = 1024**3  # a gigabyte stays free
+    answer = studio.client.get(export)
+    assert (answer.status_code, "almost full" in answer.text) == (422, True)
+    for free[0] in (1024**3, 1024**3 - 1):
+        answer = studio.client.post("/studio/documents/import", content=b"PK\x03\x04")
+        assert (answer.status_code, "almost full" in answer.text) == (422, True)
+    assert not list((studio.room.folder / "passing-through").iterdir())
 
 
 def test_small_pictures_and_what_is_used(studio: Studio) -> None:

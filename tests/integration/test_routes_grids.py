@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Studio:
     client: TestClient
     store: PictureStore
     request: dict[str, Any]
+    jobs: Jobs
 
     def post(self, path: str, status: int, across: Any, down: Any = None, **changed: Any) -> dict[str, Any]:
         body = {"request": self.request | changed, "across": across, "down": down}
@@ -51,10 +53,11 @@ class Studio:
         raise AssertionError("the grid never ended")
 
 
-@pytest.fixture
-def studio(tiny_engine: Engine, tiny_model: Path, tmp_path: Path) -> Iterator[Studio]:
-    store, wordbooks = PictureStore(tmp_path), Wordbooks(tmp_path)
-    jobs = Jobs(tiny_engine, store, queue_limit=12)
+@contextmanager
+def opened(engine: Engine, model: str, folder: Path) -> Iterator[Studio]:
+    """The studio with its data in `folder`, from its start to its end."""
+    store, wordbooks = PictureStore(folder), Wordbooks(folder)
+    jobs = Jobs(engine, store, queue_limit=12)
     app = FastAPI()
 
     @app.middleware("http")
@@ -63,12 +66,18 @@ def studio(tiny_engine: Engine, tiny_model: Path, tmp_path: Path) -> Iterator[St
             request.scope.setdefault("state", {})["user"] = user
         return await go_on(request)
 
-    app.include_router(build_routes(tiny_engine, jobs, store, wordbooks))
-    app.include_router(build_grid_routes(tiny_engine, jobs, store, wordbooks, tmp_path, Desk()))
-    request = TextToImage("a lake", width=64, height=64, num_inference_steps=2, seed=7, model=str(tiny_model))
+    app.include_router(build_routes(engine, jobs, store, wordbooks))
+    app.include_router(build_grid_routes(engine, jobs, store, wordbooks, folder, Desk()))
+    request = TextToImage("a lake", width=64, height=64, num_inference_steps=2, seed=7, model=model)
     with TestClient(app) as client:
-        yield Studio(client, store, request.to_dict())
+        yield Studio(client, store, request.to_dict(), jobs)
     jobs.close(PATIENCE)
+
+
+@pytest.fixture
+def studio(tiny_engine: Engine, tiny_model: Path, tmp_path: Path) -> Iterator[Studio]:
+    with opened(tiny_engine, str(tiny_model), tmp_path) as made:
+        yield made
 
 
 SEEDS = {"field": "seed", "values": "3, 4"}
@@ -93,7 +102,8 @@ def test_a_grid_is_painted_cell_by_cell_and_each_says_what_it_was_made_from(stud
         (3, 3),
         (4, 3),
     ]
-    assert studio.client.get("/studio/grids").json()["grids"][0] == told
+    listed = studio.client.get("/studio/grids").json()["grids"][0]
+    assert listed == {name: value for name, value in told.items() if name not in ("base", "cells")}
 
 
 def test_the_sheet_holds_every_picture_and_says_what_it_is(studio: Studio) -> None:
@@ -155,7 +165,94 @@ def test_wildcards_and_weights_of_a_prompt_are_decided_in_each_cell(studio: Stud
 
 def test_snapshots_of_a_large_grid_stay_small(studio: Studio) -> None:
     told = studio.painted(studio.post("grids", 202, {"field": "seed", "values": "1-9"}))
-    job = studio.client.get(f"/studio/jobs/{told['id']}").json()
+    job = studio.client.get(f"/studio/jobs/{told['job']}").json()
     assert len(job["pictures"]) == 9
     assert len(job["ribbon"]) == 2  # of the picture that is, or was, being painted
     assert all(picture["ribbon"] == [] for picture in job["pictures"])
+
+
+# -- a restart --------------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_there_after_a_restart_with_its_sheet_and_cells(
+    tiny_engine: Engine, tiny_model: Path, tmp_path: Path
+) -> None:
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio:
+        told = studio.painted(studio.post("grids", 202, SEEDS, STEPS))
+        sheet = studio.client.get(f"/studio/grids/{told['id']}/sheet.png").content
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio:
+        (again,) = studio.client.get("/studio/grids").json()["grids"]
+        assert (again["id"], again["same"]) == (told["id"], told["same"])
+        assert studio.client.get(f"/studio/grids/{told['id']}").json()["cells"] == told["cells"]
+        assert (again["across"], again["down"]) == (told["across"], told["down"])
+        assert (again["state"], again["ended"], again["job"]) == ("done", True, None)
+        assert studio.client.get(f"/studio/grids/{told['id']}/sheet.png").content == sheet
+        refused = studio.client.post(f"/studio/grids/{told['id']}/again")
+        assert (refused.status_code, "are there" in refused.json()["error"]) == (422, True)
+        assert studio.client.post(f"/studio/grids/{told['id']}/again", headers={"x-user": "eve"}).status_code == 404
+
+
+def test_a_grid_whose_job_died_says_so_and_its_missing_pictures_are_painted(
+    tiny_engine: Engine, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio, monkeypatch.context() as patch:
+        whole = studio.painted(studio.post("grids", 202, SEEDS, STEPS))
+        expected = [studio.store.png("local", cell["id"]) for cell in whole["cells"]]
+
+        class Killed(BaseException):
+            """As if the process had ended here."""
+
+        add, count = studio.store.add, 0
+
+        def killed(*values: Any) -> str:
+            nonlocal count
+            count += 1
+            if count > 2:
+                raise Killed
+            return add(*values)
+
+        patch.setattr(studio.store, "add", killed)
+        patch.setattr("threading.excepthook", lambda _: None)
+        grid = studio.post("grids", 202, SEEDS, STEPS)
+        worker = studio.jobs._worker
+        assert worker is not None
+        worker.join(PATIENCE)
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio:
+        told = studio.client.get(f"/studio/grids/{grid['id']}").json()
+        assert (told["state"], told["ended"]) == ("cut", True)
+        assert [cell["state"] for cell in told["cells"]] == ["done"] * 2 + ["missing"] * 4
+        kept = [cell["id"] for cell in told["cells"][:2]]
+        answer = studio.client.post(f"/studio/grids/{grid['id']}/again")
+        assert answer.status_code == 202, answer.text
+        assert not answer.json()["ended"]
+        told = studio.painted(grid)
+        assert (told["state"], [cell["id"] for cell in told["cells"][:2]]) == ("done", kept)
+        assert [studio.store.png("local", cell["id"]) for cell in told["cells"]] == expected
+        studio.store.discard("local", kept[1])
+        gone = studio.client.get(f"/studio/grids/{grid['id']}").json()
+        assert [cell["id"] is None for cell in gone["cells"]] == [False, True, False, False, False, False]
+        studio.client.post(f"/studio/grids/{grid['id']}/again")
+        told = studio.painted(grid)
+        assert studio.store.png("local", told["cells"][1]["id"]) == expected[1]
+
+
+def test_a_grid_that_was_stopped_says_so_after_a_restart(
+    tiny_engine: Engine, tiny_model: Path, tmp_path: Path
+) -> None:
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio:
+        grid = studio.post("grids", 202, {"field": "seed", "values": "1-9"})
+        studio.client.post(f"/studio/jobs/{grid['job']}/stop", json={"everything": True})
+        stopped = studio.painted(grid)
+        assert stopped["state"] == "stopped"
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio:
+        told = studio.client.get(f"/studio/grids/{grid['id']}").json()
+        assert (told["state"], [cell["id"] for cell in told["cells"]]) == (
+            "stopped",
+            [cell["id"] for cell in stopped["cells"]],
+        )
+    with opened(tiny_engine, str(tiny_model), tmp_path) as studio:
+        studio.request["model"] = "other"
+        (file,) = (tmp_path / "grids").rglob("*.json")
+        file.write_text(file.read_text().replace(json.dumps(str(tiny_model)), '"other"'))
+        refused = studio.client.post(f"/studio/grids/{grid['id']}/again")
+        assert (refused.status_code, refused.json()["field"]) == (422, "model")

@@ -19,7 +19,8 @@ from studio.diffusion.strengths import Strengths
 from studio.engine import Engine
 from studio.errors import StudioError
 from studio.imaging.png import REQUEST_KEY, read_picture, read_png_text, write_png
-from studio.jobs import FINISHED, Jobs
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.project.store import PictureStore, note_in
 from studio.project.wordbook import Wordbooks
 from studio.requests import TextToImage

@@ -24,7 +24,8 @@ from studio.diffusion.strengths import Strengths
 from studio.diffusion.wavelets import band_energies, shares
 from studio.engine import Engine
 from studio.imaging.png import write_png
-from studio.jobs import FINISHED, Jobs
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.project.runs import RunStore
 from studio.project.store import PictureStore
 from studio.project.uploads import Uploads

@@ -18,7 +18,7 @@ from two_people import ANN, STEPS, Studio, opened
 from studio.diffusion.run_file import load_recording
 from studio.engine import Engine
 from studio.errors import StudioError
-from studio.project.runs import LatentsGone, RunStore, _Line
+from studio.project.runs import LatentsGone, RunLine, RunStore
 from studio.viewer import numbers
 from studio.viewer.source import NotThere
 from studio.viewer.viewer import Viewer
@@ -223,7 +223,7 @@ def test_a_long_line_of_branches_is_opened_without_climbing_it_over_and_over(
     for number in range(1, 1500):
         run_id = f"{number:013d}-{number:016x}"
         line.append(dataclasses.replace(root, id=run_id, parent=line[-1].id, root=root.id, branch_at=STEPS - 1))
-    store._known["me"] = {each.id: _Line.of(each) for each in line}
+    store._known["me"] = {each.id: RunLine.of(each) for each in line}
     for each in line:
         store._remember("me", each, 0)
     own = planted / f"{line[1].id}.safetensors"

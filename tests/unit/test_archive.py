@@ -7,6 +7,7 @@ import io
 import json
 import stat
 import struct
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,19 +18,22 @@ import pytest
 from document_room import DocumentRoom, node_id, room
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from watched_writes import writes_only_below
 
 from studio.errors import NotFound, StudioError
 from studio.imaging.plain_png import write_plain
 from studio.imaging.png import REQUEST_KEY, write_png
+from studio.project import archive, archive_file
 from studio.project.archive_file import UnreadableArchive
 from studio.project.document_transfer import each_node
 from studio.project.document_values import KeptMask, Layer, Selection, State
-from studio.project.flattening import flat
+from studio.project.flattening import NobodyWaits, flat
 from studio.project.runs import KeptRun, KeptStep
 from studio.requests import TextToImage
 
 DATA = Path(__file__).parents[1] / "data"
 RUN = "1700000000000-0123456789abcdef"
+PATIENCE = 2.0  # seconds that any file may take of this thread, whatever else the machine does
 
 
 @pytest.fixture
@@ -226,6 +230,57 @@ def test_a_run_whose_latents_are_gone_goes_out_without_them(
     there.archive.take_in("me", tmp_path / "lake.wavebrush")
     assert there.runs.get("me", RUN) is not None
     assert there.runs.latents("me", RUN) is None
+
+
+def test_latents_that_no_file_may_hold_stay_out_of_it(
+    here: DocumentRoom, there: DocumentRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a run's latents are in memory while they are checked: so there are not too many, out or in."""
+    assert archive_file._limit_of(f"runs/{RUN}.safetensors") == archive_file.LATENTS_LIMIT <= 512 * 1024**2
+    monkeypatch.setattr(archive, "LATENTS_LIMIT", 100)
+    _with_a_run(here, tmp_path / "lake.wavebrush")
+    assert there.archive.take_in("me", tmp_path / "lake.wavebrush")
+    assert there.runs.get("me", RUN) is not None
+    assert there.runs.latents("me", RUN) is None
+
+
+def test_what_would_take_very_long_to_unpack_is_not_begun(
+    here: DocumentRoom, there: DocumentRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_a_run(here, tmp_path / "lake.wavebrush")  # of one tile
+    asked = iter([False, True])
+    _made(here, tmp_path / "coast.wavebrush")
+    with pytest.raises(NobodyWaits):
+        there.archive.take_in("me", tmp_path / "coast.wavebrush", gone=lambda: next(asked))
+    with monkeypatch.context() as patch, pytest.raises(UnreadableArchive, match="unpacked"):
+        patch.setattr(archive, "UNPACKED_LIMIT", 4 * 256**2 - 1)
+        there.archive.take_in("me", tmp_path / "lake.wavebrush")
+    with monkeypatch.context() as patch, pytest.raises(UnreadableArchive, match="16 × 8 pixels"):
+        patch.setattr(archive, "MAX_PIXELS", 16 * 8 - 1)
+        there.archive.take_in("me", tmp_path / "lake.wavebrush")
+    _nothing_is_kept(there)
+    asked: list[int] = []
+    monkeypatch.setattr(archive, "check_free", lambda _, size=0: asked.append(size))
+    monkeypatch.setattr(archive, "UNPACKED_LIMIT", 4 * 256**2)
+    assert there.archive.take_in("me", tmp_path / "lake.wavebrush")
+    assert asked == [sum(len(data) for name, data in _entries(tmp_path / "lake.wavebrush").items() if RUN in name)]
+
+
+def test_a_document_is_written_only_while_the_disk_has_room(
+    here: DocumentRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def check(folder: Path, more: int = 0) -> None:
+        asked.append(more)
+        if sum(asked) > 1500:
+            raise StudioError("almost full")
+
+    document = _made(here, tmp_path / "good.wavebrush")
+    monkeypatch.setattr(archive, "check_free", check)
+    with pytest.raises(StudioError, match="almost full"):
+        here.archive.write("me", document, tmp_path / "none.wavebrush")
+    assert (tmp_path / "none.wavebrush").stat().st_size < 1500 < (tmp_path / "good.wavebrush").stat().st_size
 
 
 def test_nobody_writes_the_documents_of_another(here: DocumentRoom, tmp_path: Path) -> None:
@@ -431,7 +486,8 @@ def test_any_damage_is_refused_or_does_no_harm(tmp_path_factory: pytest.TempPath
         else:
             del bad[at + 1 :]
     (folder / "bad").write_bytes(bad)
-    with room(folder / "there") as there:
+    begun = time.thread_time()
+    with writes_only_below(folder / "there"), room(folder / "there") as there:
         before = there.documents.count("me")[0]
         try:
             came = there.archive.take_in("me", folder / "bad")
@@ -441,6 +497,7 @@ def test_any_damage_is_refused_or_does_no_harm(tmp_path_factory: pytest.TempPath
         else:  # a byte that nothing depends on, such as a date
             assert there.documents.state("me", came).width == 300
         assert {path.name for path in folder.iterdir()} == {"good", "bad", "here", "there"}
+    assert time.thread_time() - begun < PATIENCE
 
 
 _ONCE: dict[str, tuple[Path, bytes]] = {}

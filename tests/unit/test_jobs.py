@@ -17,7 +17,8 @@ from studio.diffusion.harmonise import harmonising
 from studio.engine import Engine
 from studio.errors import Busy, StudioError
 from studio.filling import JUMP
-from studio.jobs import FINISHED, KEPT_JOBS, Job, Jobs, _Slot, _steps_to_make
+from studio.job import FINISHED, Job, Slot
+from studio.jobs import KEPT_JOBS, Jobs
 from studio.project.runs import RunStore
 from studio.project.store import PictureStore, request_in
 from studio.requests import TextToImage, batch
@@ -144,29 +145,29 @@ def test_a_reload_finds_the_running_job_with_its_progress(jobs: Jobs, engine: Pa
 
 def test_what_is_left_counts_steps_that_are_shared_left_out_or_made_again(lake: TextToImage) -> None:
     words = dataclasses.replace(lake, num_inference_steps=20)
-    assert _steps_to_make(_Slot(words)) == 20
+    assert Slot(words).steps_to_make == 20
     fill = {"fill": {"start": 2, "harmonise": 0}}
-    assert _steps_to_make(_Slot(words, filled=fill)) == 18
+    assert Slot(words, filled=fill).steps_to_make == 18
     for start, rounds in ((0, 1), (2, 3), (19, 8)):
         told = {"fill": {"start": start, "harmonise": rounds}}
         plan = harmonising(20, JUMP, rounds, start)
-        assert _steps_to_make(_Slot(words, filled=told)) == plan.evaluated
+        assert Slot(words, filled=told).steps_to_make == plan.evaluated
         for at in range(1, 20 - start):
             branch = Branch("parent", at, words, "")
-            assert _steps_to_make(_Slot(words, branch, filled=told)) == plan.after(start + at).evaluated
-    assert _steps_to_make(_Slot(words, Branch("parent", 5, words, ""))) == 15
+            assert Slot(words, branch, filled=told).steps_to_make == plan.after(start + at).evaluated
+    assert Slot(words, Branch("parent", 5, words, "")).steps_to_make == 15
 
 
 def test_the_time_that_is_left_is_that_of_the_steps_that_are_left(jobs: Jobs, lake: TextToImage) -> None:
-    """A step a second: two rounds, of which one and a half are over, and a picture after it."""
+    """A step a second: all but the first are made twice, of which three are left, and a picture after it."""
     told = {"fill": {"start": 0, "harmonise": 1}}
-    slots = [_Slot(dataclasses.replace(lake, num_inference_steps=8), filled=told) for _ in range(2)]
+    slots = [Slot(dataclasses.replace(lake, num_inference_steps=8), filled=told) for _ in range(2)]
     job = Job("id", "me", slots, state="running", step=4, step_times=[float(k) for k in range(12)])
-    assert jobs._eta(job, slots[0]) == (4.0, 20.0)
-    job.index, job.step_times = 1, [float(k) for k in range(16 + 3)]
-    assert jobs._eta(job, slots[1]) == (13.0, 13.0)
+    assert jobs._left(job, slots[0]) == (3.0, 18.0)
+    job.index, job.step_times = 1, [float(k) for k in range(15 + 3)]
+    assert jobs._left(job, slots[1]) == (12.0, 12.0)
     slots[0].state, job.step_times = "stopped", [float(k) for k in range(2 + 3)]  # stopped after two of its steps
-    assert jobs._eta(job, slots[1]) == (4.0, 4.0)
+    assert jobs._left(job, slots[1]) == (4.0, 4.0)
 
 
 def test_every_change_raises_the_version(jobs: Jobs, engine: PacedEngine, lake: TextToImage) -> None:

@@ -11,12 +11,10 @@ import pytest
 
 from studio import jobs as jobs_module
 from studio.errors import Busy
-from studio.grids import Grid
-from studio.jobs import FILLS_LIMIT, FILLS_SHARE, Job, Jobs, _Slot, too_many
+from studio.job import Job, Slot, too_many
+from studio.jobs import FILLS_LIMIT, FILLS_SHARE, Jobs
 from studio.project.store import PictureStore
 from studio.requests import TextToImage
-from studio.web import routes_grids
-from studio.web.routes_grids import Grids
 
 
 def _queue(folder: Path, owner_limit: int | None) -> Jobs:
@@ -28,7 +26,7 @@ def _queue(folder: Path, owner_limit: int | None) -> Jobs:
 
 def _fill(jobs: Jobs, owner: str, size: int) -> None:
     filling = cast(Any, SimpleNamespace(nbytes=size)) if size else None
-    jobs._add(Job(f"{owner} {len(jobs._jobs)}", owner, [_Slot(TextToImage("a lake"), filling=filling)]))
+    jobs._add(Job(f"{owner} {len(jobs._jobs)}", owner, [Slot(TextToImage("a lake"), filling=filling)]))
 
 
 def test_one_persons_fills_leave_memory_for_those_of_others(tmp_path: Path) -> None:
@@ -68,17 +66,8 @@ def test_nobody_pushes_out_the_jobs_of_others(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(jobs_module, "KEPT_JOBS", 4)
     jobs = _queue(tmp_path, 16)
     for number, owner in enumerate(["ann", *["eve"] * 9]):
-        job = Job(str(number), owner, [_Slot(TextToImage("a lake"))])
+        job = Job(str(number), owner, [Slot(TextToImage("a lake"))])
         jobs._add(job)
         jobs.stop(job.id, owner)
     assert jobs.snapshot("0", "ann") is not None
     assert list(jobs._jobs) == ["0", "6", "7", "8", "9"]  # the last one had not ended when it came
-
-
-def test_nobody_pushes_out_the_grids_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes_grids, "KEPT_GRIDS", 3)
-    grids, grid = Grids(), cast(Grid, object())
-    for number, owner in enumerate(["ann", *["eve"] * 9]):
-        grids.add(str(number), owner, grid)
-    assert grids.get("ann", "0") is grid
-    assert [job for job, _ in grids.of("eve")] == ["9", "8"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import datetime
 import json
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +21,9 @@ from studio.errors import NotFound, StudioError
 from studio.imaging.png import REQUEST_KEY, write_png
 from studio.project.document_values import Layer, State
 from studio.project.housekeeping import Housekeeping
-from studio.project.library import Library, Wanted
+from studio.project.library import Counts, Library, Wanted
 from studio.project.runs import KeptRun, KeptStep
+from studio.project.store import PictureStore
 from studio.project.thumbnails import ThumbnailCache
 from studio.requests import TextToImage
 
@@ -195,3 +200,138 @@ def test_small_pictures_are_made_once_and_the_oldest_go_first(tmp_path: Path) ->
     assert cache.size() == 200
     with pytest.raises(StudioError):
         cache.get("me", "dd", lambda: (_ for _ in ()).throw(StudioError("no")))
+
+
+def test_small_pictures_leave_an_almost_full_disk_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ThumbnailCache(tmp_path)
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, 10**9))
+    assert cache.get("me", "aa", lambda: b"webp") == b"webp"
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, 10**10))
+    assert cache.get("me", "aa", lambda: b"webp") == b"webp"
+    assert cache.size() == 4
+
+
+# -- what is told of runs ---------------------------------------------------------------------------------------------
+
+LATENTS = b"latents" * 100
+
+
+def _run(made: DocumentRoom, number: int, parent: str | None = None, at: int = 0, latents: bool = True) -> str:
+    """A picture with its run, which shares the first `at` steps of its parent."""
+    picture = made.pictures.add("me", _png(seed=number), NOON + number)
+    steps = (KeptStep(1.0, None, 1.0), KeptStep(0.5, None, 0.5))
+    line = {"parent": parent, "root": parent, "branch_at": at} if parent is not None else {}
+    run = KeptRun(picture, TextToImage("a lake"), NOON, 2, 1, steps, seconds=number / 4, **line)
+    made.runs.add("me", run, None, None)
+    if latents:  # as big files come: their content is none of the index's business
+        path = made.folder / "passing"
+        path.write_bytes(LATENTS)
+        made.runs.adopt("me", run, {".safetensors": path})
+    return picture
+
+
+def _facts(library: Library) -> dict[str, tuple[object, ...]]:
+    entries, _ = library.find("me", Wanted(), 500)
+    return {
+        each.id: (
+            each.run.steps,
+            each.run.seconds,
+            each.run.open,
+            each.run.bytes,
+            each.run.branch_of,
+            each.run.branches,
+        )
+        for each in entries
+    }
+
+
+def test_the_gallery_tells_of_steps_seconds_and_branches(made: DocumentRoom, library: Library) -> None:
+    first = _run(made, 1)
+    second, third = _run(made, 2, first, 1), _run(made, 3, first, 0, latents=False)
+    bare = made.pictures.add("me", _png(seed=9), NOON + 9)
+    size = len(LATENTS)
+    expected = {
+        bare: (0, None, False, 0, None, 0),
+        third: (2, 0.75, False, 0, first, 0),
+        second: (2, 0.5, True, size, first, 0),
+        first: (2, 0.25, True, size, None, 2),
+    }
+    assert _facts(library) == expected
+    assert _found(library, with_steps=True) == [second, first]
+    with made.database.write() as rows:
+        rows.execute("DELETE FROM runs")
+    again = Library(made.database, made.pictures, made.runs)
+    assert _facts(again) == expected, "made again from the files"
+    assert again.counts("me", Wanted()).steps == 2
+
+
+def test_runs_that_gave_up_their_latents_take_their_branches_with_them(made: DocumentRoom, library: Library) -> None:
+    first = _run(made, 1)
+    second, third = _run(made, 2, first, 1), _run(made, 3, first, 0)
+    assert _found(library, with_steps=True) == [third, second, first]
+    made.runs._budget = 3 * len(LATENTS)
+    fourth = _run(made, 4)
+    assert _found(library, with_steps=True) == [fourth, third], "the second goes on from the first, the third does not"
+    (file,) = (made.folder / "runs").rglob(f"{fourth}.safetensors")
+    file.unlink()
+    again = Library(made.database, made.pictures, made.runs)
+    assert _found(again, with_steps=True) == [third], "noticed at the next start"
+    made.runs.discard("me", third)
+    assert _found(again, with_steps=True) == []
+    assert _facts(again)[third] == (0, None, False, 0, None, 0)
+
+
+def test_fills_are_known_by_their_files_and_counted(made: DocumentRoom, library: Library) -> None:
+    note = {"format": 1, "request": TextToImage("a boat").to_dict(), "fill": {"intent": "fill"}}
+    png = write_png(np.zeros((4, 4, 3), np.uint8), {REQUEST_KEY: json.dumps(note)})
+    fill = made.pictures.add("me", png, NOON)
+    lake, star, binned = (made.pictures.add("me", _png(seed=k), NOON + k) for k in (1, 2, 3))
+    library.mark("me", star, True)
+    library.mark("me", binned, True)
+    library.delete("me", binned)
+    assert _found(library, fills=True) == [fill]
+    assert [entry.fill for entry in library.find("me", Wanted())[0]] == [False, False, True]
+    assert library.counts("me", Wanted()) == Counts(all=3, favourite=1, fills=1, steps=0, bin=1)
+    assert library.counts("me", Wanted(query="boat", favourite=True)) == Counts(1, 0, 1, 0, 0)
+    assert library.counts("you", Wanted()) == Counts(0, 0, 0, 0, 0)
+    assert lake in _found(library)
+
+
+def test_an_index_of_the_version_before_upgrades_itself(tmp_path: Path) -> None:
+    note = {"format": 1, "request": TextToImage("a boat").to_dict(), "fill": {"intent": "fill"}}
+    png = write_png(np.zeros((4, 4, 3), np.uint8), {REQUEST_KEY: json.dumps(note)})
+    with room(tmp_path) as made:
+        library = Library(made.database, made.pictures, made.runs)
+        fill = made.pictures.add("me", png, NOON)
+        run = _run(made, 1)
+        library.mark("me", fill, True)
+        with made.database.write() as rows:
+            for statement in ("DROP TABLE runs", "ALTER TABLE pictures DROP COLUMN fill", "PRAGMA user_version = 1"):
+                rows.execute(statement)
+    with room(tmp_path) as made:
+        library = Library(made.database, made.pictures, made.runs)
+        assert _found(library, fills=True, favourite=True) == [fill]
+        assert _found(library, with_steps=True) == [run]
+        assert made.database.check() == []
+        with made.database.read() as rows:
+            schema = "SELECT name, sql FROM sqlite_master WHERE name LIKE '%runs%' ORDER BY name"
+            upgraded = [tuple(row) for row in rows.execute(schema)]
+    with room(tmp_path / "new") as made, made.database.read() as rows:
+        assert [tuple(row) for row in rows.execute(schema)] == upgraded
+
+
+def test_a_database_of_version_1_opens(tmp_path: Path) -> None:
+    """As a studio of that version wrote it: a document, and a picture that is a favourite and a fill."""
+    picture = "1700000000000-0123456789abcdef"
+    with contextlib.closing(sqlite3.connect(tmp_path / "studio.sqlite3")) as file:
+        file.executescript((Path(__file__).parents[1] / "data" / "version1.sql").read_text())
+    note = {"format": 1, "request": TextToImage("a boat", seed=5).to_dict(), "fill": {"intent": "fill"}}
+    png = write_png(np.zeros((4, 4, 3), np.uint8), {REQUEST_KEY: json.dumps(note)})
+    PictureStore(tmp_path).adopt("me", picture, png)
+    with room(tmp_path) as made:
+        assert made.documents.open("me", "0" * 31 + "1").facts.name == "Version 1"
+        library = Library(made.database, made.pictures, made.runs)
+        assert _found(library, fills=True, favourite=True, query="boat 5") == [picture]
+        assert made.database.check() == []

@@ -545,3 +545,20 @@ def test_layers_are_written_for_one_at_a_time() -> None:
     with pytest.raises(NotFound), flattening.layers_turn():
         raise NotFound("gone")
     assert not flattening._LAYERED.locked()
+
+
+def test_whoever_waits_for_a_turn_and_leaves_waits_no_longer() -> None:
+    asked = []
+
+    def gone() -> bool:
+        asked.append(None)
+        return len(asked) == 2
+
+    with flattening.layers_turn():
+        with pytest.raises(flattening.NobodyWaits), flattening.layers_turn(gone):
+            pytest.fail("two at once")
+        assert flattening._LAYERED.locked(), "the turn is still the other one's"
+    assert not flattening._LAYERED.locked()
+    with pytest.raises(flattening.NobodyWaits), flattening.layers_turn(lambda: True):
+        pytest.fail("nobody waits")
+    assert not flattening._LAYERED.locked()

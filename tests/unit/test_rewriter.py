@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+from tiny_poet import save_poet
 
 from studio.__main__ import main
 from studio.errors import ModelNotFound, StudioError, UnsafeModel
@@ -18,24 +19,7 @@ CHAT = "{% for m in messages %}{{ m['content'] }}{% endfor %} Answer:"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GPT-2 of a few thousand random weights that knows single letters."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    path = tmp_path_factory.mktemp("words") / "poet"
-    letters = [chr(code) for code in range(32, 127)]
-    core = Tokenizer(models.BPE({letter: k for k, letter in enumerate([*letters, "<|end|>"])}, []))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.Split("", "isolated"), decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>")
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(letters) + 1, n_positions=400, n_embd=16, n_layer=1, n_head=2, eos_token_id=95, bos_token_id=95
-    )
-    model = GPT2LMHeadModel(config)
-    tokenizer.save_pretrained(path)
-    model.save_pretrained(path)
-    return path
+    return save_poet(tmp_path_factory.mktemp("words") / "poet")
 
 
 def test_a_real_model_proposes_the_same_words_every_time(folder: Path) -> None:

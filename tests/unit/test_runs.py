@@ -13,7 +13,7 @@ from studio.diffusion.recording import Moment, Recording, RunFacts
 from studio.diffusion.steps import Step
 from studio.diffusion.strengths import Strengths
 from studio.errors import StudioError
-from studio.project.runs import BandNumbers, KeptRun, KeptStep, LatentsGone, Measured, RunStore, Strip
+from studio.project.runs import BandNumbers, KeptRun, KeptStep, LatentsGone, Measured, RunLine, RunStore, Strip
 from studio.project.uploads import Uploads
 from studio.requests import TextToImage
 
@@ -79,9 +79,9 @@ def test_newest_come_first_and_families_in_order(store: RunStore) -> None:
     for run in (root, other, branch, twig):
         store.add("me", run, _recording(), None)
     assert [run.id for run in store.newest("me", 3)] == [_id(4), _id(3), _id(2)]
-    assert store.family("me", branch) == [root, branch, twig]
+    assert store.family("me", branch) == [RunLine.of(run) for run in (root, branch, twig)]
     assert store.lineage("me", twig) == [twig, branch, root]
-    assert store.family("me", other) == [other]
+    assert store.family("me", other) == [RunLine.of(other)]
 
 
 def test_nobody_sees_the_runs_of_another(store: RunStore) -> None:

@@ -1,0 +1,225 @@
+"""Paints what a PNG says it is once more, and says whether the same came out.
+
+Knows pictures and the engine that paints them, not where a file, a fill's source or a model were found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.engine import Engine, Progress
+from studio.errors import StudioError, shown
+from studio.imaging.png import read_picture
+from studio.picture import Picture, Pixels
+from studio.project.store import note_in, request_in
+from studio.requests import TextToImage
+from studio.viewer.fills import filling_of
+
+if TYPE_CHECKING:
+    from studio.filling import Filling
+    from studio.viewer.source import Source
+
+THREADS_LIMIT = 64  # that a file may ask for where there are not so many processors
+_NAMES = {"weights": "the model's weights", "machine": "the processor", "dtype": "the kind of numbers"}
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two pictures are apart, over all values of all pixels."""
+
+    largest: int  # of 255
+    mean: float
+    share: float  # of the values that differ at all
+    psnr: float  # dB
+
+    @classmethod
+    def between(cls, one: Pixels, other: Pixels) -> Distance:
+        """Of two pictures of one size that are not equal."""
+        apart = np.abs(one.astype(np.int16) - other.astype(np.int16))
+        power = float(np.mean(apart.astype(np.float64) ** 2))
+        changed = float(np.count_nonzero(apart) / apart.size)
+        return cls(int(apart.max()), float(apart.mean()), changed, 10 * math.log10(255**2 / power))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What painting again came to. `differs` names what the file was made with and what is here, where they differ."""
+
+    identical: bool
+    distance: Distance | None = None  # None for equal pictures, and for those of different sizes
+    differs: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    sizes: tuple[str, str] | None = None  # the file's and the one painted, where they differ
+
+    def answer(self) -> str:
+        """What came out, in a few words."""
+        if self.identical:
+            return "identical"
+        if self.distance is None:
+            was, now = self.sizes or ("", "")
+            return f"different. It is {was} px, its request paints {now} px."
+        return (
+            f"different. {100 * self.distance.share:.1f} % of the values differ, by "
+            f"{self.distance.largest} of 255 at most and {self.distance.mean:.3f} on average "
+            f"(PSNR {self.distance.psnr:.1f} dB)."
+        )
+
+    def reasons(self) -> list[str]:
+        """What is otherwise here than where the file was made, a line each."""
+        lines = [f"{_NAMES.get(name, name)}: was {was}, is {now}" for name, (was, now) in self.differs.items()]
+        if not self.identical and not lines:
+            lines.append("Everything that the file says it was made with is the same here. Was the picture changed?")
+        return lines
+
+    def told(self) -> dict[str, Any]:
+        """As a page shows it."""
+        return {"identical": self.identical, "answer": self.answer(), "reasons": self.reasons()}
+
+
+def checked(png: bytes) -> tuple[TextToImage, int | None]:
+    """The request of a PNG that can be painted again from it, and the step at which it was stopped.
+
+    Raises StudioError for a file that is none of ours, or that alone cannot be painted again.
+    """
+    _check_branch(note_in(png))
+    return request_in(png)
+
+
+def filling_beside(png: bytes, source: Source | None, owner: str, picture_id: str) -> Filling | None:
+    """The fill that a kept picture is, with the pixels that are kept beside its run; None if it is none.
+
+    Raises StudioError if they are not there any more.
+    """
+    if not isinstance(note_in(png).get("fill"), dict):
+        return None
+    run = source.runs.get(owner, picture_id) if source is not None else None
+    filling = filling_of(source, owner, run) if source is not None and run is not None else None
+    if filling is None:
+        raise StudioError("What this picture was filled from is not here any more.")
+    return filling
+
+
+def paint_again(
+    png: bytes,
+    request: TextToImage,
+    engine: Engine,
+    filling: Filling | None = None,
+    as_in_file: Callable[[Picture, Pixels], Pixels] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Verdict | None:
+    """Paints the picture in `png` again and compares; None if it was `cancelled`.
+
+    `request` is the file's, perhaps under the name that its model has here. A fill needs its `filling`; `as_in_file`
+    gives the pixels of what was painted as the file shows them, whose own pixels it is told. Raises StudioError.
+    """
+    note, (_, stopped_at) = note_in(png), checked(png)
+    painted = read_picture(png)
+    found = None
+    for stop in _stops(request, stopped_at):
+        with _threads(note.get("made_with")):
+            again = engine.run(
+                filling.painting if filling is not None else request,
+                on_progress=_all_of(stop.passed if stop else None, on_progress),
+                cancelled=_any_of(stop.is_there if stop else None, cancelled),
+                previews=False,
+                approach=filling.approach if filling is not None else None,
+            )
+        if cancelled is not None and cancelled():
+            return None
+        pixels = as_in_file(again, painted) if as_in_file is not None else again.pixels
+        found = _compared(painted, pixels, note.get("made_with"), again.made_with)
+        if found.identical:
+            break
+    assert found is not None
+    return found
+
+
+def _all_of(*told: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
+    known = [each for each in told if each is not None]
+
+    def tell(progress: Progress) -> None:
+        for each in known:
+            each(progress)
+
+    return tell if known else None
+
+
+def _any_of(*asked: Callable[[], bool] | None) -> Callable[[], bool] | None:
+    known = [each for each in asked if each is not None]
+    return (lambda: any(each() for each in known)) if known else None  # the first is always asked: it may count
+
+
+def _compared(painted: Pixels, pixels: Pixels, was: object, now: Mapping[str, str]) -> Verdict:
+    before = was if isinstance(was, dict) else {}
+    differs = {
+        name: (shown(str(before[name])), now[name])
+        for name in sorted(now.keys() & before.keys())
+        if str(before[name]) != now[name]
+    }
+    if painted.shape != pixels.shape:
+        file_size, here = (f"{p.shape[1]} × {p.shape[0]}" for p in (painted, pixels))
+        return Verdict(False, differs=differs, sizes=(file_size, here))
+    if np.array_equal(painted, pixels):
+        return Verdict(True, differs=differs)
+    return Verdict(False, Distance.between(painted, pixels), differs)
+
+
+@contextlib.contextmanager
+def _threads(was: object) -> Iterator[None]:
+    """As many threads as the picture was painted with: sums are added up in another order with another number."""
+    import torch
+
+    said = str(was.get("threads", "")) if isinstance(was, dict) else ""
+    before = torch.get_num_threads()
+    if said.isascii() and said.isdigit() and 1 <= int(said[:4]) <= max(THREADS_LIMIT, os.cpu_count() or 1):
+        torch.set_num_threads(int(said[:4]))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Stop:
+    """Ends a run where a person did: after `evaluations` of the model beyond step `after`."""
+
+    def __init__(self, after: int, evaluations: int) -> None:
+        self._after = after
+        self._evaluations = evaluations
+        self._finished = 0
+        self._beyond = 0
+
+    def passed(self, progress: Progress) -> None:
+        self._finished = progress.number
+
+    def is_there(self) -> bool:
+        self._beyond += self._finished >= self._after
+        return self._beyond >= self._evaluations
+
+
+def _stops(request: TextToImage, stopped_at: int | None) -> list[_Stop | None]:
+    """Where the picture can have been stopped. Heun evaluates twice a step, and the file says only the step."""
+    if stopped_at is None:
+        return [None]
+    if request.solver != "Heun":
+        return [_Stop(stopped_at - 1, 1)]
+    return [*([_Stop(stopped_at - 1, 2)] if stopped_at else []), _Stop(stopped_at, 1)]
+
+
+def _check_branch(note: Mapping[str, Any]) -> None:
+    branch = note.get("branch")
+    if isinstance(branch, dict) and (branch.get("from") or len(branch) > 2):
+        at = branch.get("from")
+        where = f"at step {at + 1}" if isinstance(at, int) and not isinstance(at, bool) else "on its way"
+        raise StudioError(
+            f"This picture left another run {where}. The steps before that, and what was painted into them, are in "
+            "the studio's data and not in the file, so the file alone cannot be painted again. The picture of the "
+            "run that it left can."
+        )
