@@ -4,6 +4,7 @@
 //   canvas_stroke    strokes, shapes and fills on pixels           canvas_view     zoom and pan
 //   canvas_tools     the tools and the hand                        canvas_input    pointers, touch, the keyboard's cursor
 //   canvas_acting    the mask that acts                            canvas_overlay  cursor, frame, shapes being drawn
+//   canvas_scribble  an object that is marked by hand
 
 import { createActing } from "./canvas_acting.js";
 import { compositeBox } from "./canvas_blend.js";
@@ -15,9 +16,10 @@ import { layerActs, maskActs } from "./canvas_acts.js";
 import { createOverlay } from "./canvas_overlay.js";
 import { encodePng } from "./canvas_png.js";
 import { createScreen } from "./canvas_screen.js";
+import { createScribble } from "./canvas_scribble.js";
 import { drawThumbnail } from "./canvas_thumbs.js";
 import { around, readBox, tilesOf } from "./canvas_tiles.js";
-import { createHand, DEFAULTS, settled, TOOLS } from "./canvas_tools.js";
+import { createHand, DEFAULTS, scribbles, settled, TOOLS } from "./canvas_tools.js";
 import { createView } from "./canvas_view.js";
 import { h } from "./dom.js";
 
@@ -57,6 +59,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     if (name === "state") turned(detail);
     else emit(name, detail);
     if (name === "loaded") {
+      scribble.drop(true);
       hand.forgetPlaces();
       view.fit();
     }
@@ -84,7 +87,13 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     above: () => screen.later(),
     look: () => look,
     composite: (box) => compositeBox(shown(), box, { extra: staged && !before ? [staged] : [] }),
-    mask: () => (before ? before.mask.tiles : live?.target === "mask" ? live.state.mask.tiles : head() ? acting.now().tiles : NO_MASK),
+    mask() {
+      if (before) return before.mask.tiles;
+      if (live?.target === "mask") return live.state.mask.tiles;
+      return scribble.tiles() ?? core.acting();
+    },
+    acting: () => (head() ? acting.now().tiles : NO_MASK),
+    mode: () => settings.mode,
     decorate: (context, place) => overlay.decorate(context, place),
     before: () => Boolean(before),
     corners: () => overlay.corners(),
@@ -120,6 +129,8 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       if (timings.length > SAMPLES) timings.shift();
     },
   };
+  const scribble = createScribble({ head, mode: core.mode, acting: core.acting, changed: (box) => screen.forgetMask(box), above: core.above, emit });
+  core.scribble = scribble;
   const hand = createHand(core);
   core.hand = hand;
   const screen = createScreen(element, core, view);
@@ -134,6 +145,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       screen.forgetMask();
     } else if (differs) screen.forget(differs);
     acting.now();
+    scribble.refresh(true);
     if (!from || from.width !== to.width || from.height !== to.height) {
       const [old, now] = [from?.layers[0], to.layers.find(({ id }) => id === from?.layers[0]?.id)];
       if (old && now) view.follow(now.x - old.x, now.y - old.y);
@@ -149,7 +161,9 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
   }
 
   function set(change) {
+    const { mode } = settings;
     settings = settled(settings, change);
+    if (mode !== settings.mode) scribble.refresh();
     overlay.refresh();
     emit("tool", { tool, target, settings });
   }
@@ -159,11 +173,13 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     clearTimeout(speaking);
     speaking = setTimeout(() => {
       const { x, y } = overlay.cursor ?? { x: 0, y: 0 };
-      const told = target === "mask" ? ` Mask ${acting.info().count.toLocaleString("en")} pixels.` : ` ${TOOLS.find(({ name }) => name === tool).label}.`;
+      const marking = scribbling() ? ` ${settings.mark === "on" ? "On the object" : "Beside the object"}, ${scribble.marks.length} marks.` : null;
+      const told = marking ?? (target === "mask" ? ` Mask ${acting.info().count.toLocaleString("en")} pixels.` : ` ${TOOLS.find(({ name }) => name === tool).label}.`);
       words.textContent = `Cursor ${Math.floor(x)}, ${Math.floor(y)}.${told}`;
     }, REST);
   }
 
+  const scribbling = () => scribbles(tool, settings);
   const picture = (box, channels, data) => ({ width: box.width, height: box.height, channels, data });
   const whole = () => ({ x: 0, y: 0, width: head().width, height: head().height });
   const composite = ({ box = whole(), without = [], staged: withStaged = false } = {}) => picture(box, 4, compositeBox(head(), box, { without, extra: withStaged && staged ? [staged] : [] }));
@@ -208,8 +224,13 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
 
     mask: maskActs(documentOf, newId, acting, (id) => encodePng(rawMask(id))),
     history: Object.create(documentOf.history, {
-      undo: { value: () => finishStroke(documentOf.history.undo) },
-      redo: { value: () => finishStroke(documentOf.history.redo) },
+      // marks of a scribble come before what is in the document
+      undo: { value: () => finishStroke(() => (scribbling() && scribble.canUndo ? Promise.resolve(scribble.undo()) : documentOf.history.undo())) },
+      redo: { value: () => finishStroke(() => (scribbling() && scribble.canRedo ? Promise.resolve(scribble.redo()) : documentOf.history.redo())) },
+      canUndo: { get: () => scribble.canUndo || documentOf.history.canUndo },
+      canRedo: { get: () => (scribbling() && scribble.canRedo) || documentOf.history.canRedo },
+      undoLabel: { get: () => (scribble.canUndo ? "Mark" : documentOf.history.undoLabel) },
+      redoLabel: { get: () => (scribbling() && scribble.canRedo ? "Mark" : documentOf.history.redoLabel) },
       goTo: { value: (id) => finishStroke(() => documentOf.history.goTo(id)) },
     }),
 
@@ -239,6 +260,11 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       return { ...settings };
     },
     set,
+    /** The marks on an object and what was found by them; `take` is told to whoever asks for objects. */
+    scribble: Object.create(scribble, {
+      active: { get: scribbling },
+      take: { value: () => emit("scribble", { take: true }) },
+    }),
     swapColors: () => set({ color: settings.color2, color2: settings.color }),
 
     view,
@@ -301,9 +327,12 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     cancel() {
       const drew = hand.cancel();
       if (drew) input.drop();
-      return drew;
+      if (drew || !scribble.marks.length) return drew;
+      scribble.drop();
+      return true;
     },
-    swap: () => canvas.swapColors(),
+    take: () => canvas.scribble.take(),
+    swap: () => (scribbling() ? set({ mark: settings.mark === "on" ? "beside" : "on" }) : canvas.swapColors()),
     far: () => Math.max(8, Math.round(settings.size / 2)),
     source: () => overlay.cursor && tool === "clone" && hand.setSource(overlay.cursor.x, overlay.cursor.y),
   });

@@ -58,6 +58,7 @@ export function maskActs(document, newId, acting, png) {
     },
     clear: () => commit({ op: "maskClear" }, "Cleared the mask"),
     all: () => commit({ op: "maskAll" }, "Masked everything"),
+    layer: (layer) => commit({ op: "maskLayer", layer }, "Masked what a layer shows"),
     invert: () => commit({ op: "maskInvert" }, "Inverted the mask"),
     combine(picture, mode = "add", { x = 0, y = 0, pixels, label = "Mask" } = {}) {
       const op = { op: "maskCombine", mode, x, y };

@@ -12,6 +12,7 @@ export const KEYS = [
   ["R", "Rectangle"],
   ["O", "Ellipse"],
   ["W", "Wand"],
+  ["Q", "Cut out an object, by a box or a scribble"],
   ["U", "Line"],
   ["G", "Fill"],
   ["I", "Pick a colour"],
@@ -29,19 +30,21 @@ export const KEYS = [
   ["Alt Enter", "Clone from the keyboard's cursor"],
   ["Shift with a stroke", "Straight from the last point; shapes even"],
   ["Alt with a shape", "Take away instead"],
+  ["Alt with a scribble, X", "What is not part of the object"],
+  ["Enter after a scribble", "Take the object into the mask"],
   ["Delete", "Clear the mask"],
   ["H held", "Pan"],
   ["+ and −", "Zoom (also the wheel)"],
   ["0 and 1", "Fit, 100 %"],
   ["F", "Full screen"],
-  ["Escape", "Let go of what is being drawn"],
+  ["Escape", "Let go of what is being drawn, or of the scribble"],
   ["?", "This list"],
 ];
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const BY_KEY = Object.fromEntries(TOOLS.filter(({ key }) => key).map(({ key, name }) => [key, name]));
 
-/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far()}. */
+/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far(), take()}. */
 export function attachKeys(element, canvas, input, acts) {
   const stop = new AbortController();
 
@@ -78,6 +81,8 @@ export function attachKeys(element, canvas, input, acts) {
     } else if (key === " ") {
       if (!event.repeat && input.keyboard) input.press({ shift: event.shiftKey, alt: event.altKey });
       else if (!input.keyboard) input.hold(true);
+    } else if (key === "Enter" && canvas.scribble.marks.length && !input.drawing) {
+      if (!event.repeat) acts.take();
     } else if (key === "Enter") {
       if (!input.keyboard) input.step(0, 0, 0);
       if (event.altKey) acts.source();

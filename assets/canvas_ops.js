@@ -95,6 +95,12 @@ function layerOf(state, id) {
 const withLayer = (state, id, change) => ({ ...state, layers: state.layers.map((layer) => (layer === layerOf(state, id) ? { ...layer, ...change } : layer)) });
 const withMask = (state, change) => ({ ...state, mask: { ...state.mask, ...change } });
 
+/** Where a layer lies after a move, and the part of the document that its facts speak of. */
+function shifted({ x, y, facts }, dx, dy) {
+  const frame = facts?.frame;
+  return { x: x + dx, y: y + dy, facts: frame ? { ...facts, frame: { ...frame, x: frame.x + dx, y: frame.y + dy } } : (facts ?? null) };
+}
+
 function placed(layers, layer, index) {
   const made = layers.filter((other) => other !== layer);
   made.splice(index, 0, layer);
@@ -130,7 +136,7 @@ const ACTS = {
   showLayer: (state, { layer, visible }) => withLayer(state, layer, { visible }),
   setOpacity: (state, { layer, opacity }) => withLayer(state, layer, { opacity: clamp(opacity, 0, 100) }),
   setFacts: (state, { layer, facts }) => withLayer(state, layer, { facts }),
-  offsetLayer: (state, { layer, dx, dy }) => withLayer(state, layer, { x: layerOf(state, layer).x + dx, y: layerOf(state, layer).y + dy }),
+  offsetLayer: (state, { layer, dx, dy }) => withLayer(state, layer, shifted(layerOf(state, layer), dx, dy)),
   moveLayer: (state, { layer, index }) => ({ ...state, layers: placed(state.layers, layerOf(state, layer), clamp(index, 0, state.layers.length - 1)) }),
 
   duplicateLayer(state, { layer, copy, name }) {
@@ -168,6 +174,14 @@ const ACTS = {
     return withMask(state, { tiles: combined(state, tilesOf(picture, op.x, op.y), op.mode) });
   },
 
+  /** Whatever a layer shows is masked too. */
+  maskLayer(state, { layer: id }) {
+    const layer = layerOf(state, id);
+    const seen = new Map();
+    for (const [key, { data }] of layer.tiles) seen.set(key, makeTile(Uint8Array.from({ length: data.length / 4 }, (_, k) => (data[k * 4 + 3] ? 255 : 0))));
+    return withMask(state, { tiles: combined(state, moveTiles(seen, 1, layer.x, layer.y, whole(state)), "add") });
+  },
+
   saveMask: (state, { mask, name }) => ({ ...state, masks: [...state.masks, { id: mask, name, tiles: state.mask.tiles }] }),
   useMask: (state, { mask, mode }) => withMask(state, { tiles: combined(state, maskOf(state, mask).tiles, mode) }),
   renameMask: (state, { mask, name }) => ({ ...state, masks: state.masks.map((other) => (other === maskOf(state, mask) ? { ...other, name } : other)) }),
@@ -179,7 +193,7 @@ const ACTS = {
     const within = { x: 0, y: 0, width, height };
     const grows = dx >= 0 && dy >= 0 && dx + state.width <= width && dy + state.height <= height;
     const layers = state.layers.map((layer) => {
-      const moved = { ...layer, x: layer.x + dx, y: layer.y + dy };
+      const moved = { ...layer, ...shifted(layer, dx, dy) };
       if (grows) return moved;
       return { ...moved, tiles: moveTiles(layer.tiles, 4, 0, 0, { x: -moved.x, y: -moved.y, width, height }) };
     });
@@ -195,8 +209,8 @@ export function apply(state, op, pictureOf = () => null) {
   return act(state, op, pictureOf);
 }
 
-/** The ids of the pixels that an op brings along. */
-export const pixelsOf = (op) => (op.op === "group" ? op.ops.flatMap(pixelsOf) : op.pixels ? [op.pixels] : []);
+/** The ids of the pixels that an op brings along; where `pixels` is a number, it says how many. */
+export const pixelsOf = (op) => (op.op === "group" ? op.ops.flatMap(pixelsOf) : typeof op.pixels === "string" ? [op.pixels] : []);
 
 function maskOf(state, id) {
   const mask = state.masks.find((known) => known.id === id);

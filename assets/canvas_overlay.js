@@ -3,6 +3,7 @@
 import { asRgba } from "./canvas_png.js";
 import { h } from "./dom.js";
 import { boxOf, POINT } from "./canvas_stroke.js";
+import { scribbles } from "./canvas_tools.js";
 
 const CORNERS = { nw: [0, 0], ne: [1, 0], sw: [0, 1], se: [1, 1] };
 const SIDES = { n: [0.5, 0], s: [0.5, 1], w: [0, 0.5], e: [1, 0.5] };
@@ -40,7 +41,7 @@ export function createOverlay(room, core, view) {
   function showCursor(now) {
     place = now;
     room.dataset.corner = now?.corner || "";
-    const round = ROUND.includes(core.tool());
+    const round = ROUND.includes(core.tool()) || scribbles(core.tool(), core.settings());
     room.dataset.circle = round ? "yes" : "no";
     circle.hidden = !now?.seen || !core.size().width || (!round && !now.keyboard);
     if (circle.hidden) return;
@@ -64,6 +65,8 @@ export function createOverlay(room, core, view) {
     if (staged && !core.before()) drawBeyond(context, across, down, scale);
     if (frame) drawFrame(context, { across, down, twice, ratio });
     const { doing, source } = core.hand;
+    for (const mark of core.scribble.marks) drawMark(context, mark, { across, down, scale, ratio });
+    if (doing?.mark) drawMark(context, doing.mark, { across, down, scale, ratio });
     if (doing?.points?.length) drawShape(context, doing, { across, down, twice, scale });
     if (source && core.tool() === "clone") {
       const at = source.shift && place && core.hand.doing ? { x: place.x + source.shift.dx, y: place.y + source.shift.dy } : source;
@@ -168,6 +171,25 @@ export function createOverlay(room, core, view) {
       trace();
       context.stroke();
     });
+  }
+
+  /** A mark of a scribble: light with a line on the object, dark with a dashed one beside it. */
+  function drawMark(context, { on, size, points }, { across, down, scale, ratio }) {
+    context.save();
+    context.lineCap = context.lineJoin = "round";
+    context.beginPath();
+    context.moveTo(across(points[0]), down(points[1]));
+    for (let k = 0; k < points.length; k += POINT) context.lineTo(across(points[k]) + 0.01, down(points[k + 1])); // a click is a dot
+    context.lineWidth = Math.max(size * scale, 4 * ratio);
+    context.strokeStyle = on ? "rgb(255 255 255 / 0.5)" : "rgb(0 0 0 / 0.5)";
+    context.stroke();
+    if (!on) context.setLineDash([5 * ratio, 5 * ratio]);
+    for (const [width, color] of on ? [[3, "#000"], [1.4, "#fff"]] : [[3, "#fff"], [1.4, "#000"]]) {
+      context.lineWidth = width * ratio;
+      context.strokeStyle = color;
+      context.stroke();
+    }
+    context.restore();
   }
 
   function placeHud() {

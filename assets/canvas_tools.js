@@ -14,7 +14,7 @@ export const TOOLS = [
   { name: "rect", label: "Rectangle", key: "r", icon: "rectangle", group: 1, uses: ["mode", "opacity"] },
   { name: "ellipse", label: "Ellipse", key: "o", icon: "ellipse", group: 1, uses: ["mode", "opacity"] },
   { name: "wand", label: "Wand", key: "w", icon: "wand", group: 1, uses: ["tolerance", "contiguous", "sample", "mode"] },
-  { name: "object", label: "Cut out an object", key: "", icon: "cutout", group: 1, uses: ["mode"] },
+  { name: "object", label: "Cut out an object", key: "q", icon: "cutout", group: 1, uses: ["by", "mode"] },
   { name: "line", label: "Line", key: "u", icon: "line", group: 2, uses: ["size", "hardness", "opacity", "withinMask"] },
   { name: "fill", label: "Fill", key: "g", icon: "bucket", group: 2, uses: ["tolerance", "contiguous", "sample", "opacity", "withinMask"] },
   { name: "picker", label: "Pick a colour", key: "i", icon: "picker", group: 2, uses: ["sample"] },
@@ -34,22 +34,31 @@ export const DEFAULTS = {
   contiguous: true,
   sample: "all",
   mode: "add",
+  by: "box",
+  mark: "on",
   withinMask: false,
   pressureSize: true,
   pressureOpacity: false,
 };
 
 const LIMITS = { size: [1, 1000], hardness: [0, 100], opacity: [1, 100], flow: [1, 100], strength: [1, 100], tolerance: [0, 255] };
-const MODES = ["add", "subtract", "replace", "intersect"];
+const CHOICES = {
+  mode: ["add", "subtract", "replace", "intersect"],
+  sample: ["all", "layer"],
+  by: ["box", "scribble"], // how an object is shown to be cut out
+  mark: ["on", "beside"], // what a scribble says of what lies under it
+};
 
-/** Settings as they may be: numbers within their limits, colours and modes known. Anything else stays as it was. */
+/** Whether the tool is the one that scribbles on objects. */
+export const scribbles = (tool, settings) => tool === "object" && settings.by === "scribble";
+
+/** Settings as they may be: numbers within their limits, colours and choices known. Anything else stays as it was. */
 export function settled(before, change) {
   const made = { ...before };
   for (const [name, value] of Object.entries(change)) {
     if (name in LIMITS && Number.isFinite(Number(value))) made[name] = Math.min(LIMITS[name][1], Math.max(LIMITS[name][0], Math.round(Number(value))));
     else if (name.startsWith("color") && /^#[0-9a-f]{6}$/i.test(value)) made[name] = value.toLowerCase();
-    else if (name === "mode" && MODES.includes(value)) made.mode = value;
-    else if (name === "sample" && (value === "all" || value === "layer")) made.sample = value;
+    else if (CHOICES[name]?.includes(value)) made[name] = value;
     else if (typeof DEFAULTS[name] === "boolean") made[name] = Boolean(value);
   }
   return made;
@@ -76,7 +85,7 @@ function settingsFor(tool, settings) {
  * tool(), wand. Positions are document px; `mods`: {shift, alt, erases}.
  */
 export function createHand(core) {
-  let doing = null; // {kind, op, stroke?, points}
+  let doing = null; // {kind, op, stroke?, points, mark?}
   let source = null; // where clone copies from: {x, y}
   let shift = null; // how far from there the copy lies, kept between strokes
   let lastEnd = null; // for straight lines with Shift
@@ -117,6 +126,12 @@ export function createHand(core) {
     const point = pointOf(x, y, pressure, ...tilt);
     if (tool === "picker" || (mods.alt && (tool === "brush" || tool === "fill"))) return pick(x, y);
     if (tool === "clone" && mods.alt) return setSource(x, y);
+    if (scribbles(tool, settings)) {
+      const on = (settings.mark === "on") !== Boolean(mods.alt || mods.erases);
+      doing = { kind: "mark", mark: { on, size: settings.size, points: [...point] } };
+      core.above();
+      return;
+    }
     if (tool === "object") {
       doing = { kind: "box", points: [...point] };
       return;
@@ -168,6 +183,11 @@ export function createHand(core) {
       feed(snapped);
       return;
     }
+    if (doing.kind === "mark") {
+      doing.mark.points.push(...snapped);
+      core.above();
+      return;
+    }
     const end = snapped.slice(-POINT);
     if (doing.tool === "lasso") doing.points.push(...snapped);
     else doing.points = [...doing.points.slice(0, POINT), ...(mods.shift ? squared(doing, end) : end)];
@@ -198,6 +218,10 @@ export function createHand(core) {
       return;
     }
     core.above();
+    if (done.kind === "mark") {
+      core.scribble.add(done.mark);
+      return;
+    }
     if (done.kind === "box") {
       const box = boxOf(done.points);
       if (box) core.emit("select", { tool: "object", box, mode: core.settings().mode });

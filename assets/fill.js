@@ -6,6 +6,7 @@ import { createCanvas, TOOLS } from "./canvas.js";
 import { decodePng } from "./canvas_png.js";
 import { createToolbar } from "./canvas_toolbar.js";
 import { button, h } from "./dom.js";
+import { putBackInto } from "./fill_back.js";
 import { createColours } from "./fill_colours.js";
 import { documentOfPicture, emptyDocument, lineOf, nameOf, recover } from "./fill_document.js";
 import { createDocuments } from "./fill_documents.js";
@@ -16,28 +17,33 @@ import { createFiles } from "./fill_files.js";
 import { createContextView, createHowView } from "./fill_how.js";
 import { createJournal } from "./fill_journal.js";
 import { createLayersView } from "./fill_layers.js";
-import { address, addressed, keepLastDocument, lastDocument, takeWish } from "./fill_link.js";
+import { address, addressed, keepLastDocument, keepStep, keptStep, lastDocument, takeWish } from "./fill_link.js";
 import { createMaskView } from "./fill_mask.js";
 import { createOptions } from "./fill_options.js";
 import { count, menus } from "./fill_parts.js";
-import { aroundMask, changeable, grown, planOf } from "./fill_plan.js";
+import { planOf } from "./fill_plan.js";
 import { createPromptBar } from "./fill_prompt.js";
 import { createFillRun } from "./fill_run.js";
 import { createSays } from "./fill_says.js";
+import { createScribbleBar } from "./fill_scribble.js";
 import { cutOut, refine } from "./fill_selections.js";
 import * as server from "./fill_server.js";
 import { createSettings, INTENTS, settingsOf } from "./fill_settings.js";
+import { createShown } from "./fill_shown.js";
 import { createStepMode } from "./fill_step.js";
+import { createStrokes } from "./fill_strokes.js";
 import { createSync } from "./fill_sync.js";
 import { createVariations } from "./fill_variations.js";
 import { createWords } from "./fill_words.js";
 import { Silence, pictureAddress, session as askSession } from "./server.js";
-import { openInSteps } from "./steps_link.js";
+import { openInSteps, openUnfinished } from "./steps_link.js";
 
 const RETRY = 2000; // ms until the server is asked again
 
 const settings = createSettings();
 const { values } = settings;
+
+const draw = () => shown.draw();
 
 const { notice, report, announce, ...says } = createSays();
 
@@ -50,6 +56,8 @@ let journal = null;
 let current = null; // the document: {id, name}
 let session = null; // what the server knows of this visitor
 let presets = [];
+let intents = {}; // what suits each, as the server decides it
+let shown = null; // what draws the state
 let visible = false;
 let arriving = null;
 let again = null; // the layer of an earlier fill whose request is in the bar: {id, name, facts, seen}
@@ -109,7 +117,9 @@ function build() {
     mask: createMaskView(canvas, { refine: () => busy(refine(canvas)), importMask: files.chooseMask, exportMask: () => files.saveMask("picture") }),
     context: createContextView({ set: change }),
     how: createHowView({ set: change, openSteps: () => openInSteps(again.facts.run) }),
-    steps: createStepMode(canvas, { left: leftStep }),
+    strokes: createStrokes(canvas, { start: (start) => change({ start }) }),
+    steps: createStepMode(canvas, { left: leftStep, notice }),
+    scribble: createScribbleBar(canvas, { kept: (marks) => journal?.marks(marks) }),
     empty: createEmpty({ file: files.choose, make: documents.makeNew, open, generate: () => document.getElementById("wb-generate-button")?.click() }),
     busy: h("div", { class: "wb-fill-busy", hidden: true }),
   };
@@ -123,20 +133,20 @@ function build() {
   tools.classList.add("wb-fill-toolbar");
   const column = h("div", { class: "wb-fill-tools" }, tools, parts.colours.element);
   parts.idle = [parts.options.element, column, parts.dock.querySelector(".wb-dock-body")]; // without a document
-  stage.append(parts.options.smallBadge, says.element, parts.busy, parts.steps.element, parts.prompt.element, parts.empty.element, says.live);
+  const above = h("div", { class: "wb-fill-top" }, parts.steps.element, parts.scribble.element, says.element);
+  stage.append(parts.options.smallBadge, above, parts.busy, parts.prompt.element, parts.empty.element, says.live);
   room.replaceChildren(h("h1", { class: "wb-hidden-words" }, "Fill"), parts.options.element, column, stage, parts.dock, files.drop, ...files.fields, ...menus);
 
+  const state = () => ({ current, session, intents, sending, again, box, result });
+  shown = createShown(canvas, { parts, run, values, host, announce, state, frame: (next) => (box = next) });
   canvas.tool = "brush";
   canvas.target = "mask";
   canvas.on("mask", maskTurned);
   canvas.on("frame", frameDragged);
   canvas.on("select", (wish) => busy(cutOut(canvas, wish)));
   canvas.on("notice", ({ words }) => notice(words));
-  for (const event of ["loaded", "history", "change"]) canvas.on(event, () => !canvas.empty && draw());
+  for (const event of ["loaded", "history", "change", "tool", "scribble"]) canvas.on(event, () => !canvas.empty && draw());
   canvas.on("layers", layersTurned);
-  for (const event of ["view", "loaded"]) canvas.on(event, () => place(host));
-  new ResizeObserver(() => insets()).observe(parts.prompt.element);
-  new ResizeObserver(() => place(host)).observe(host);
   for (const part of parts.idle) part.inert = true;
   room.classList.add("empty"); // until it is known what there is
 }
@@ -167,8 +177,14 @@ async function meet() {
   const wish = takeWish();
   if (wish?.picture) return fromPicture(wish.picture);
   if (wish?.step) return fromStep(wish);
+  if (wish?.layer) return fromRun(wish.layer);
   if (parts.steps.active()) return undefined;
   const asked = addressed()?.id;
+  const unfinished = asked ? null : keptStep(); // it was on the canvas when the page was left
+  if (unfinished) {
+    keepStep(null);
+    return openUnfinished(unfinished);
+  }
   if (current && (!asked || asked === current.id)) return address(current.id);
   const list = await parts.documents.refresh();
   const wanted = [asked, lastDocument()].find((id) => list.some((entry) => entry.id === id)) ?? list[0]?.id;
@@ -178,9 +194,10 @@ async function meet() {
 
 async function introduce() {
   if (session) return;
-  session = await askSession();
+  const [found, usual] = await Promise.all([askSession(), server.usual()]);
+  [session, intents] = [found, usual.intents];
   presets = (await server.corrections().catch(() => null))?.presets ?? [];
-  parts.how.useModel(session.model, presets);
+  parts.how.useModel(session.model, presets, intents);
 }
 
 async function fromPicture(picture) {
@@ -197,11 +214,38 @@ async function make(width, height) {
   return open(id);
 }
 
-/** Opens a document, with what this browser knows of it that the server does not. */
-async function open(id) {
-  if (sync.document) await sync.settled().catch(() => {}); // what it has not taken stays in the journal
+/** A run of a fill takes the place of the layer that it came of. */
+async function fromRun(wish) {
+  if (parts.steps.active()) return notice("A step is being painted on. Give it back or cancel it first.", true);
+  if (!current) {
+    const list = await parts.documents.refresh();
+    const last = list.find(({ id }) => id === lastDocument()) ?? list[0];
+    if (last) await open(last.id);
+  } else address(current.id);
+  if (run.busy()) return notice("Keep a variation or discard them first.", true);
+  const comparison = current ? await putBackInto(canvas, wish) : null;
+  if (!comparison) return notice("No layer of this document came of that run. Open the document that it was made in, then put it there once more.", true);
+  leaveAgain();
+  return notice(`It is in its place: ${count(comparison.untouched)} pixels untouched, ${count(comparison.outside_changed)} changed. Undo takes it back.`);
+}
+
+/** What is on the canvas is about to be another thing. */
+async function leave() {
+  if (sync.document) {
+    await parts.scribble.settle();
+    await sync.settled().catch(() => {}); // what it has not taken stays in the journal
+  }
   sync.leave();
   run.leave();
+  if (!parts.steps.active()) return;
+  parts.steps.suspend();
+  showStepping(false);
+  canvas.target = "mask";
+}
+
+/** Opens a document, with what this browser knows of it that the server does not. */
+async function open(id) {
+  await leave();
   const facts = await server.readDocument(id);
   const itsJournal = createJournal(id, () => notice("This browser has no room to keep unsaved strokes. They are saved as soon as the studio answers.", true));
   const found = itsJournal.found();
@@ -219,6 +263,11 @@ async function open(id) {
   canvas.view.fit();
   draw();
   run.resume(found.fill);
+  if (found.marks.length) {
+    canvas.tool = "object";
+    canvas.set({ by: "scribble" });
+    canvas.scribble.restore(found.marks);
+  }
 }
 
 function renamed(name) {
@@ -249,9 +298,8 @@ function showEmpty(on) {
 
 async function fromStep({ step, resolve, reject }) {
   try {
-    if (sync.document) await sync.settled().catch(() => {});
-    sync.leave();
-    run.leave();
+    await leave();
+    journal = null; // a step has one of its own
     await parts.steps.open(step);
   } catch (problem) {
     if (current) await open(current.id);
@@ -259,9 +307,8 @@ async function fromStep({ step, resolve, reject }) {
     reject(problem);
     return;
   }
-  room.classList.add("stepping");
+  showStepping(true);
   parts.documents.name(`Step ${step.step + 1}`);
-  parts.documents.away(true);
   showEmpty(false);
   forgetFill();
   canvas.view.fit();
@@ -270,9 +317,13 @@ async function fromStep({ step, resolve, reject }) {
   resolve();
 }
 
+function showStepping(on) {
+  room.classList.toggle("stepping", on);
+  parts.documents.away(on);
+}
+
 async function leftStep(taken) {
-  room.classList.remove("stepping");
-  parts.documents.away(false);
+  showStepping(false);
   visible = false; // what follows is not for the address
   location.hash = "#steps";
   document.getElementById("wb-steps-tab-button")?.click();
@@ -297,8 +348,7 @@ function takeIntent(intent) {
   if (intent === "expand") leaveAgain();
   settings.set({ intent, start: null });
   parts.prompt.error(null);
-  if (intent === "expand" && !canvas.empty) box = { x: 0, y: 0, width: canvas.width, height: canvas.height };
-  else box = null;
+  box = intent === "expand" && !canvas.empty ? shown.whole() : null;
   draw();
   if (intent === "expand") canvas.view.fit();
 }
@@ -329,7 +379,7 @@ function picked(layer) {
   if (layer?.kind === "fill" && layer.facts?.fill && !run.busy()) {
     const { count: pixels, bounds } = canvas.mask.info;
     again = { id: layer.id, name: layer.name, facts: layer.facts, seen: { count: pixels, bounds }, before: { ...values } };
-    settings.set({ ...settingsOf(layer.facts, session.model), count: values.count });
+    settings.set({ ...settingsOf(layer.facts, session.model, intents, presets), count: values.count });
   }
   draw();
 }
@@ -353,10 +403,8 @@ function forgetFill() {
   leaveAgain();
   result = null;
   settings.set({ context: null });
-  box = values.intent === "expand" && !canvas.empty ? { x: 0, y: 0, width: canvas.width, height: canvas.height } : null;
+  box = values.intent === "expand" && !canvas.empty ? shown.whole() : null;
 }
-
-const now = () => ({ sending, running: run.running(), again, box });
 
 async function go() {
   if (INTENTS[values.intent].words === "needed" && !values.prompt.trim()) {
@@ -370,6 +418,7 @@ async function go() {
   draw();
   await new Promise((next) => requestAnimationFrame(() => setTimeout(next))); // the button says so before pixels are packed
   try {
+    await parts.scribble.settle(); // what is seen as masked is masked
     await attempt(run.begin(values, { box: values.intent === "expand" && !again ? box : null, rerun: again }));
   } finally {
     sending = false;
@@ -418,82 +467,6 @@ function finished(snapshot) {
   announce(made ? `${made === 1 ? "One variation is" : `${made} variations are`} ready. Before is kept.` : "");
 }
 
-// ---------------------------------------------------------------- what is shown
-
-let drawing = false;
-
-function draw() {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    if (!canvas.empty) drawAll();
-  });
-}
-
-function drawAll() {
-  const stepping = parts.steps.active();
-  const shown = stepping ? null : run.shown();
-  const over = shown && !run.running();
-  parts.prompt.element.hidden = stepping || !current;
-  parts.prompt.place("above", shown ? parts.variations.element : null);
-  parts.prompt.element.classList.toggle("staged", Boolean(shown));
-  if (shown) {
-    parts.variations.update(shown, run.looked());
-    parts.variations.relabel(shown.pictures.length);
-  } else parts.variations.forget();
-  const expanding = values.intent === "expand" && !again && !stepping;
-  parts.prompt.place("between", expanding && !shown ? parts.expand.element : null);
-  if (expanding && !box) box = { x: 0, y: 0, width: canvas.width, height: canvas.height };
-  if (expanding) parts.expand.set(box, { width: canvas.width, height: canvas.height });
-  parts.prompt.update({ ...values, ...planOf(canvas, values, now()), primary: !over });
-  parts.words.look(INTENTS[values.intent].words === "none" || shown ? "" : values.prompt);
-  const seen = stepping ? null : aroundMask(canvas, values, session?.model);
-  parts.context.update(values, expanding ? null : seen);
-  parts.context.element.hidden = stepping || expanding;
-  parts.mask.element.hidden = expanding || (stepping && parts.steps.purpose() === "edit");
-  parts.how.element.hidden = stepping;
-  parts.how.update(values, { painted: Boolean(again), run: again?.facts.run ?? null });
-  drawFrame(seen, expanding);
-  drawBadge(shown);
-  const idle = stepping ? parts.steps.purpose() === "edit" : expanding; // a mask that does not act is not drawn
-  canvas.overlay.maskLook = idle ? "none" : shown || result ? "ants" : "hatch";
-  insets();
-}
-
-function drawFrame(seen, expanding) {
-  const { overlay } = canvas;
-  if (parts.steps.active()) return overlay.setFrame(null);
-  if (run.busy()) return overlay.setFrame(run.frame(), { handles: false, beyond: true });
-  if (again) return overlay.setFrame(again.facts.frame ?? null, { handles: false });
-  if (expanding) return overlay.setFrame(box, { label: grown(box, canvas) ? `${box.width} × ${box.height}` : "drag me outwards", handles: true, beyond: true });
-  return overlay.setFrame(seen?.frame ?? null, { handles: true });
-}
-
-function drawBadge(shown) {
-  const comparison = (shown && !run.running() && run.count()) || result;
-  const expanding = values.intent === "expand" && !again;
-  let facts = null;
-  if (comparison && (shown || !expanding)) facts = { untouched: comparison.untouched, changed: comparison.outside_changed };
-  else if (!parts.steps.active()) facts = changeable(canvas, expanding, box);
-  parts.options.badge(facts);
-  if (facts) announce(facts.change === undefined ? `${count(facts.untouched)} pixels untouched, ${count(facts.changed)} changed` : `${count(facts.change)} pixels will change, ${count(facts.rest)} cannot`);
-}
-
-/** The canvas keeps clear of what floats over it. */
-function insets() {
-  const bar = parts.prompt.element;
-  const above = [parts.options.smallBadge, parts.steps.element].some((part) => part.checkVisibility()) ? 52 : 12;
-  canvas.view.setInsets({ top: above, right: 12, bottom: bar.hidden ? 12 : bar.offsetHeight + 28, left: 12 });
-}
-
-/** Where the document's corner lies in the window, and its scale: for whoever drives the page from outside. */
-function place(host) {
-  if (canvas.empty) return;
-  const { x, y } = canvas.view.toClient(0, 0);
-  host.dataset.place = JSON.stringify([x, y, canvas.view.zoom]);
-}
-
 function dock(wanted = !room.classList.contains("dock-open")) {
   room.classList.toggle("dock-open", wanted);
   parts.options.drawer.setAttribute("aria-expanded", String(wanted));
@@ -509,7 +482,7 @@ function key(event) {
     event.preventDefault();
     event.stopPropagation();
     if (run.shown() && !run.running() && run.looked() !== null) keep();
-    else if (current && planOf(canvas, values, now()).ready) go();
+    else if (current && planOf(canvas, values, { sending, running: run.running(), again, box }).ready) go();
   } else if ((event.ctrlKey || event.metaKey) && !event.altKey && /^[zy]$/i.test(event.key) && !typing(event.target) && current) {
     event.preventDefault(); // also where a button, and not the canvas, has the focus
     if (event.key.toLowerCase() === "y" || event.shiftKey) canvas.history.redo();

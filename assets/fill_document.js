@@ -27,7 +27,9 @@ export async function tilesOf(picture) {
   return made;
 }
 
-const layer = (name, kind, tiles, facts) => ({ id: newId(), name, kind, x: 0, y: 0, visible: true, opacity: 100, tiles, facts });
+let opened = 0; // pictures that stay in this page
+
+const layer = (name, kind, tiles, facts, id = newId()) => ({ id, name, kind, x: 0, y: 0, visible: true, opacity: 100, tiles, facts });
 
 /** A document of this size with these layers; the last one is painted on. */
 export function stateOf(width, height, layers) {
@@ -44,11 +46,16 @@ export async function documentOfPicture(picture, name, facts = null) {
 
 export const emptyDocument = (width, height) => stateOf(width, height, [layer("Layer 1", "paint", {}, null)]);
 
-/** A picture that stays in this page, with an empty layer to paint on: {state, fetchTile}. */
+/**
+ * A picture that stays in this page, with an empty layer to paint on: {state, base, fetchTile}. Its layers are called the
+ * same every time, so that what was painted on them can be painted again.
+ */
 export async function localDocument(picture, name, above) {
-  const tiles = new Map((await tilesOf(picture)).map(([key, png]) => [`local ${key}`, png]));
-  const base = layer(name, "picture", Object.fromEntries([...tiles.keys()].map((id) => [id.slice(6), id])), null);
-  const layers = above ? [base, layer(above, "paint", {}, null)] : [base];
+  const own = `local ${(opened += 1)}`; // the canvas takes tiles of one id for the same pixels
+  const pieces = await tilesOf(picture);
+  const tiles = new Map(pieces.map(([key, png]) => [`${own} ${key}`, png]));
+  const base = layer(name, "picture", Object.fromEntries(pieces.map(([key]) => [key, `${own} ${key}`])), null, "step");
+  const layers = above ? [base, layer(above, "paint", {}, null, "paint")] : [base];
   return { state: stateOf(picture.width, picture.height, layers), base: base.id, fetchTile: async (id) => tiles.get(id) };
 }
 
@@ -79,12 +86,10 @@ export async function recover(canvas, journal, facts, { ops, head, stroke }) {
   const chain = [];
   for (let entry = [...open.values()].pop(); entry; entry = open.get(entry.parent)) chain.unshift(entry);
   if (here(chain[0]?.parent)) await canvas.history.goTo(chain[0].parent);
-  const failed = [];
-  for (const list of [chain.map(({ op }) => op), stroke ? [stroke] : []]) {
-    if (list.length) failed.push(...(await canvas.replay(list)).failed);
-  }
-  for (const { op } of failed) journal.confirm(op.id);
+  const { failed } = await canvas.replay(chain.map(({ op }) => op));
   if (here(head)) await canvas.history.goTo(head);
+  if (stroke) failed.push(...(await canvas.replay([stroke])).failed); // it was begun where the person was
+  for (const { op } of failed) journal.confirm(op.id);
   return failed;
 }
 

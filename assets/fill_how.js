@@ -2,7 +2,7 @@
 
 import { button, h, icon } from "./dom.js";
 import { choices, select, toggle } from "./fill_parts.js";
-import { PREFILLS, startOf } from "./fill_settings.js";
+import { KEPT, PREFILLS, resolved } from "./fill_settings.js";
 import { createSlider } from "./fill_slider.js";
 
 /** Around the mask. `actions.set(wish)` changes settings: margin, context. */
@@ -34,15 +34,16 @@ export function createContextView(actions) {
 export function createHowView(actions) {
   let model = null;
   let presets = [];
+  let usual = null; // what suits each intent, as the server says
   const title = h("h3", {}, "How it is painted");
   const start = createSlider({ label: "Start from step", unit: "of 20", min: 1, max: 20, value: 1, ends: ["invent", "keep my strokes"] }, { input: (value) => actions.set({ start: value - 1 === usualStart ? null : value - 1 }) });
-  let usualStart = 0;
+  let [usualStart, usualRounds, usualGuidance] = [0, 0, null];
   const prefill = select("What the hole holds first", PREFILLS, (value) => actions.set({ prefill: value }));
-  const harmonise = createSlider({ label: "Harmonise", unit: "rounds", min: 0, max: 8, value: 0, ends: ["quick", "seams agree"] }, { input: (value) => actions.set({ harmonise: value }) });
+  const harmonise = createSlider({ label: "Harmonise", unit: "rounds", min: 0, max: 8, value: 0, ends: ["quick", "seams agree"] }, { input: (value) => actions.set({ harmonise: value === usualRounds ? null : value }) });
   const match = toggle("Match the colours at the rim", true, (on) => actions.set({ match: on }));
   const correction = select("Correction of the model's bands", [["off", "Off"]], (value) => actions.set({ correction: value }));
   const steps = createSlider({ label: "Steps", unit: "", min: 1, max: 50, value: 20, ends: ["sketch", "finished"] }, { input: (value) => actions.set({ steps: model && value === model.num_inference_steps ? null : value }) });
-  const guidance = createSlider({ label: "Guidance", unit: "", min: 0, max: 15, step: 0.1, value: 5, ends: ["loose", "to the word"] }, { input: (value) => actions.set({ guidance: model && value === model.guidance_scale ? null : value }) });
+  const guidance = createSlider({ label: "Guidance", unit: "", min: 0, max: 15, step: 0.1, value: 5, ends: ["loose", "to the word"] }, { input: (value) => actions.set({ guidance: value === usualGuidance ? null : value }) });
   const seed = h("input", { type: "number", class: "wb-small-field", min: 0, max: 4294967295, step: 1, "aria-label": "Seed", placeholder: "new each time" });
   seed.addEventListener("change", () => actions.set({ seed: seed.value === "" ? null : Math.max(0, Math.min(4294967295, Math.round(Number(seed.value)))) }));
   const count = choices("Variations", [[1, "1"], [2, "2"], [3, "3"], [4, "4"]], 3, (value) => actions.set({ count: value }));
@@ -70,11 +71,11 @@ export function createHowView(actions) {
 
   return {
     element,
-    useModel(next, offered) {
+    useModel(next, offered, suits) {
       model = next;
       presets = offered;
+      usual = suits;
       steps.bounds({ value: model.num_inference_steps, max: Math.max(50, model.num_inference_steps) });
-      guidance.bounds({ value: model.guidance_scale });
       const options = [["off", "Off"], ...presets.filter(({ strengths }) => strengths).map(({ id, label }) => [id, label])];
       correction.element.replaceChildren(...options.map(([value, label]) => h("option", { value }, label)));
       correction.element.disabled = options.length < 2;
@@ -84,16 +85,26 @@ export function createHowView(actions) {
     update(values, { painted = false, run = null } = {}) {
       if (!model) return;
       title.textContent = painted ? "How it was painted" : "How it is painted";
-      const total = values.steps ?? model.num_inference_steps;
-      usualStart = startOf({ ...values, start: null }, total);
+      const now = resolved(values, model, usual);
+      const total = now.steps;
+      ({ start: usualStart, harmonise: usualRounds, guidance: usualGuidance } = resolved({ ...values, start: null, harmonise: null, guidance: null }, model, usual));
       start.bounds({ max: total, value: usualStart + 1, unit: `of ${total}` });
-      start.set(startOf(values, total) + 1);
+      start.set(now.start + 1);
+      prefill.element.options[0].textContent = `What suits: ${PREFILLS.find(([kind]) => kind === usual[values.intent].prefill)[1].toLowerCase()}`;
       prefill.set(values.prefill);
-      harmonise.set(values.harmonise);
+      harmonise.bounds({ value: usualRounds });
+      harmonise.set(now.harmonise);
       match.set(values.match);
-      correction.set(presets.some(({ id, strengths }) => id === values.correction && strengths) ? values.correction : "off");
+      const kept = values.correction === KEPT;
+      if (kept !== (correction.element.lastChild.value === KEPT)) {
+        if (kept) correction.element.append(h("option", { value: KEPT }, "As it was painted"));
+        else correction.element.lastChild.remove();
+        correction.element.disabled = correction.element.length < 2;
+      }
+      correction.set(kept || presets.some(({ id, strengths }) => id === values.correction && strengths) ? values.correction : "off");
       steps.set(total);
-      guidance.set(values.guidance ?? model.guidance_scale);
+      guidance.bounds({ value: usualGuidance });
+      guidance.set(now.guidance);
       if (document.activeElement !== seed) seed.value = values.seed === null ? "" : String(values.seed);
       if (document.activeElement !== negative) negative.value = values.negative;
       count.set(values.count);

@@ -24,18 +24,19 @@ function write(key, value) {
   }
 }
 
-/** The journal of one document. `full()` is called when this browser has no room for it. */
+/** The journal of one document, or of a recorded step. `full()` is called when this browser has no room for it. */
 export function createJournal(id, full = () => {}) {
   const kept = read(id);
   let ops = Array.isArray(kept?.ops) ? kept.ops : []; // {op, parent}, oldest first
   let head = typeof kept?.head === "string" ? kept.head : null; // where the person is, if the server does not know
   let fill = kept?.fill ?? null; // the job that is being followed, and what it was asked
+  let marks = Array.isArray(kept?.marks) ? kept.marks : []; // of a scribble on an object
   let lastStroke = 0;
   let late = null;
 
   function save() {
-    const nothing = !ops.length && head === null && fill === null;
-    if (!write(id, nothing ? null : { ops, head, fill })) full();
+    const nothing = !ops.length && head === null && fill === null && !marks.length;
+    if (!write(id, nothing ? null : { ops, head, fill, marks })) full();
   }
 
   function writeStroke(op) {
@@ -46,7 +47,7 @@ export function createJournal(id, full = () => {}) {
   }
 
   return {
-    found: () => ({ ops: [...ops], head, stroke: read(`${id}.stroke`), fill }),
+    found: () => ({ ops: [...ops], head, stroke: read(`${id}.stroke`), fill, marks }),
     add(op, parent) {
       ops = ops.filter(({ op: other }) => other.id !== op.id); // after a reload they are done again
       ops.push({ op, parent });
@@ -73,6 +74,18 @@ export function createJournal(id, full = () => {}) {
     },
     fill(next) {
       fill = next;
+      save();
+    },
+    marks(next) {
+      if (!next.length && !marks.length) return;
+      marks = next;
+      save();
+    },
+    /** There is nothing to keep any more. */
+    clear() {
+      [ops, head, fill, marks] = [[], null, null, []];
+      clearTimeout(late);
+      write(`${id}.stroke`, null);
       save();
     },
     /** The stroke in progress, after each pointer event; null when it came to nothing. */

@@ -31,6 +31,7 @@ export function createLayersView(canvas, actions) {
       "-",
       { label: "Move up", icon: "up", note: "Alt ↑", act: () => canvas.moveLayer(layer.id, index + 1), disabled: none || index === canvas.layers.length - 1 },
       { label: "Move down", icon: "lower", note: "Alt ↓", act: () => canvas.moveLayer(layer.id, index - 1), disabled: none || index === 0 },
+      { label: "Mask what it shows", icon: "rectangle", act: () => canvas.mask.layer(layer.id), disabled: none || layer.blank },
       { label: "Merge into the one below", icon: "merge", act: () => canvas.mergeDown(layer.id), disabled: none || index === 0 },
       { label: "Flatten all", icon: "layers", act: () => canvas.flatten(), disabled: canvas.layers.length < 2 },
       "-",

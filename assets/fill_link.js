@@ -4,8 +4,9 @@ import { arriveAt } from "./arrival.js";
 
 const TAB = "wb-fill-tab-button";
 const LAST = "wavebrush.document";
+const STEP = "wavebrush.step";
 
-let wish = null; // what the tab should do when it is seen next: {picture, name} or {step: {...}}
+let wish = null; // what the tab should do when it is seen next: {picture}, {layer} or {step}
 
 /** What the address asks for: {id}, id null where it names no document; null where it does not speak of the Fill tab. */
 export function addressed() {
@@ -37,6 +38,24 @@ export function keepLastDocument(id) {
   }
 }
 
+/** Which recorded step is on the canvas of this browser tab, {run, step, purpose}, so that a reload goes back to it. */
+export function keepStep(step) {
+  try {
+    if (step) sessionStorage.setItem(STEP, JSON.stringify(step));
+    else sessionStorage.removeItem(STEP);
+  } catch {
+    // Storage is switched off: the step is opened again by hand.
+  }
+}
+
+export function keptStep() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STEP));
+  } catch {
+    return null;
+  }
+}
+
 function go(next) {
   wish = next;
   history.pushState(history.state, "", `${location.pathname}${location.search}#fill`);
@@ -47,6 +66,14 @@ function go(next) {
 /** Opens a picture of the studio's as a new document. `picture`: {id, request}. */
 export function openInFill(picture) {
   go({ picture });
+}
+
+/**
+ * Puts what a run of a fill came to into the document that it was made in, where a layer of that family lies: the ids of
+ * the runs that it may stand for.
+ */
+export function putBack(run, family) {
+  go({ layer: { run, family } });
 }
 
 /**

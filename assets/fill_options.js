@@ -20,6 +20,7 @@ export function createOptions(canvas, tools, actions) {
     strength: number({ name: "strength", label: "Strength", unit: "%", min: 1, max: 100, value: 50 }),
   };
   const mode = select("With the mask that is there", [["add", "Add"], ["subtract", "Take away"], ["replace", "Replace"], ["intersect", "Keep the overlap"]], (value) => canvas.set({ mode: value }));
+  const by = choices("Cut out by", [["box", "Box"], ["scribble", "Scribble"]], "box", (value) => canvas.set({ by: value }));
   const flow = createSlider({ label: "Flow", unit: "%", min: 1, max: 100, value: 100 }, { input: (value) => canvas.set({ flow: value }) });
   const sample = select("Looks at", [["all", "all layers"], ["layer", "this layer"]], (value) => canvas.set({ sample: value }));
   const switches = Object.entries({ contiguous: "Only what is connected", withinMask: "Inside the mask only", pressureSize: "Pressure changes the size", pressureOpacity: "Pressure changes the opacity" }).map(([key, words]) => [key, toggle(words, false, (on) => canvas.set({ [key]: on }))]);
@@ -29,6 +30,7 @@ export function createOptions(canvas, tools, actions) {
   const options = h(
     "div",
     { class: "wb-fill-tool-options" },
+    by.element,
     ...Object.values(sliders).map(({ element }) => element),
     mode.element,
     rest,
@@ -63,6 +65,7 @@ export function createOptions(canvas, tools, actions) {
   function draw() {
     const tool = tools.find((entry) => entry.name === canvas.tool) ?? tools[0];
     const uses = new Set(tool.uses ?? []);
+    if (canvas.scribble.active) uses.add("size");
     const both = PAINTS.has(tool.name);
     const onMask = canvas.target === "mask";
     name.textContent = tool.label;
@@ -74,6 +77,8 @@ export function createOptions(canvas, tools, actions) {
       slider.element.hidden = !uses.has(key);
       if (settings[key] !== undefined) slider.set(settings[key]);
     }
+    by.element.hidden = !uses.has("by");
+    by.set(settings.by);
     const combines = uses.has("mode") && (!both || onMask);
     mode.element.hidden = !combines;
     mode.set(settings.mode ?? "add");
@@ -97,7 +102,7 @@ export function createOptions(canvas, tools, actions) {
   }
 
   canvas.on("tool", draw);
-  for (const event of ["history", "change", "loaded"]) canvas.on(event, past);
+  for (const event of ["history", "change", "loaded", "scribble", "tool"]) canvas.on(event, past);
   canvas.on("view", ({ zoom: times }) => {
     const percent = times * 100;
     zoom.textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;

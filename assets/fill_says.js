@@ -7,7 +7,7 @@ const REST = 500; // ms of rest before words are said to a screen reader
 const STAYS = { plain: 8000, doable: 15_000 }; // ms; what went wrong stays until it is closed
 
 export function createSays() {
-  const element = h("div", { class: "wb-fill-top" });
+  const element = h("div", { class: "wb-fill-notices" });
   const live = h("div", { class: "wb-hidden-words", role: "status", "aria-live": "polite" });
   let closing = null;
   let speaking = null;

@@ -1,4 +1,4 @@
-// Selections that the server thinks about: an object from a rough box, a mask's edge fitted to the picture.
+// Selections that the server thinks about: an object from a rough box or a scribble, a mask's edge fitted to the picture.
 
 import { decodePng } from "./canvas_png.js";
 import { packed } from "./fill_packing.js";
@@ -19,6 +19,31 @@ async function joined(canvas, png, mode, label) {
 export async function cutOut(canvas, { box, mode = "add" }) {
   const png = await server.grabcut({ source: await pictureOf(canvas), box });
   return joined(canvas, png, mode, "Cut out an object");
+}
+
+/** Objects by their marks, again and again on the same picture. */
+export function createMarked(canvas) {
+  let source = null; // the id of the picture, as it was sent last
+  for (const event of ["change", "amended", "history", "loaded"]) canvas.on(event, () => (source = null));
+
+  async function found(scribble) {
+    const [picture, marks] = await Promise.all([(source ??= pictureOf(canvas)), packed(scribble).then(server.uploadPixels)]);
+    return server.grabcut({ source: picture, scribble: marks });
+  }
+
+  return {
+    /** The object that a scribble, grey pixels, marks: a grey PNG. */
+    async find(scribble) {
+      try {
+        return await found(scribble);
+      } catch (problem) {
+        source = null;
+        if (problem.status !== 404) throw problem;
+        return found(scribble); // the server has let the picture go since it was sent
+      }
+    },
+    take: (png, mode) => joined(canvas, png, mode, "Cut out an object"),
+  };
 }
 
 export async function refine(canvas) {

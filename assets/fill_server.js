@@ -21,6 +21,10 @@ export const uploadPixels = async (png) => (await ask("pixels", { method: "POST"
 /** A picture file from anywhere as pixels; larger than a document can be, it is made smaller, and the notes say so. */
 export const openPicture = (file, as = "picture") => ask(`pictures/open?fit=1&as=${as}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 export const fill = (wish) => post("fills", wish);
+/** The layer of a fill among the kept runs: {id, fill, frame, layer, count}. */
+export const layerOf = (run) => post("fills/layer", { run });
+/** What suits each intent on this model, where a fill does not say it. */
+export const usual = () => ask("fills/usual");
 export const corrections = () => ask("strengths");
 export const grabcut = (wish) => bytes("selections/grabcut", { method: "POST", headers: JSON_TYPE, body: JSON.stringify(wish) });
 export const refineEdge = (wish) => bytes("selections/refine", { method: "POST", headers: JSON_TYPE, body: JSON.stringify(wish) });

@@ -1,13 +1,18 @@
-// A recorded step on the canvas: painted on, or a region of it chosen, and given back to the Steps tab.
+// A recorded step on the canvas: painted on, or a region of it chosen, and given back to the Steps tab. It is no document
+// of the server's: what is done to it is kept in this browser alone, until it is given back or let go.
 
 import { button, h } from "./dom.js";
 import { asRgba, decodePng, encodePng } from "./canvas_png.js";
 import { count } from "./fill_parts.js";
-import { localDocument, newId } from "./fill_document.js";
+import { localDocument, recover } from "./fill_document.js";
+import { createJournal } from "./fill_journal.js";
+import { keepStep } from "./fill_link.js";
 import * as server from "./fill_server.js";
 
+const ROOT = "step"; // the entry that the step is opened with
+
 /**
- * `room.left(taken)` hears when the step was given back (true) or let go (false).
+ * `room.notice(words, bad)` tells the person; `room.left(taken)` hears when the step was given back (true) or let go (false).
  * A step is {purpose: "edit" | "mask", run: {id, label, prompt}, step, width, height, picture, done}: `picture` is the
  * address of a lossless PNG; `done({picture, region, count})` is given PNG blobs and answers whether they were taken.
  */
@@ -15,6 +20,7 @@ export function createStepMode(canvas, room) {
   let step = null;
   let base = null; // the layer that holds the step's picture
   let original = null; // that picture
+  let journal = null; // while a step is open, and what was done to it before is done again
   let busy = false;
   const title = h("b", {});
   const words = h("small", { role: "status" });
@@ -27,7 +33,7 @@ export function createStepMode(canvas, room) {
     const picture = asRgba(await decodePng(await server.bytes(wish.picture)));
     const number = wish.step + 1;
     const local = await localDocument(picture, `Step ${number}`, wish.purpose === "edit" ? "Paint" : null);
-    await canvas.load(local.state, local.fetchTile, { node: newId() });
+    await canvas.load(local.state, local.fetchTile, { node: ROOT });
     step = wish;
     base = local.base;
     original = picture;
@@ -36,6 +42,10 @@ export function createStepMode(canvas, room) {
     title.textContent = `Step ${number} of ${wish.run.label || wish.run.prompt.trim().slice(0, 60) || "the run"}`;
     go.lastChild.textContent = wish.purpose === "edit" ? `Continue from ${number}` : "Use this region";
     element.hidden = false;
+    keepStep({ run: wish.run.id, step: wish.step, purpose: wish.purpose });
+    journal = createJournal(`step.${wish.run.id}.${wish.step}.${wish.purpose}`, () => room.notice("This browser has no room to keep what you do to this step. Give it back before you leave.", true));
+    const failed = await recover(canvas, journal, { history: [{ id: ROOT }] }, journal.found());
+    if (failed.length) room.notice(`Not all of what was done to this step before could be done again: ${failed[0].reason}`, true);
     draw();
   }
 
@@ -92,11 +102,22 @@ export function createStepMode(canvas, room) {
   }
 
   function leave(taken) {
-    step = base = original = null;
-    element.hidden = true;
+    journal.clear();
+    suspend();
     room.left(taken);
   }
 
+  /** Something else comes onto the canvas: what was done to the step is kept, until it is opened again. */
+  function suspend() {
+    keepStep(null);
+    step = base = original = journal = null;
+    element.hidden = true;
+  }
+
+  canvas.on("change", ({ entry }) => entry.op && journal?.add(entry.op, entry.parent));
+  canvas.on("amended", ({ entry }) => entry.op && journal?.amend(entry.op));
+  canvas.on("history", () => !canvas.empty && journal?.at(canvas.history.head));
+  canvas.on("progress", ({ op }) => journal?.stroke(op));
   for (const event of ["change", "history", "mask"]) canvas.on(event, draw);
-  return { element, open, leave, active: () => step !== null, purpose: () => step?.purpose ?? null };
+  return { element, open, leave, suspend, active: () => step !== null, purpose: () => step?.purpose ?? null };
 }

@@ -10,7 +10,7 @@ import { createCompareView, createBeforeView } from "./steps_compare.js";
 import { createCurvesView } from "./steps_curves.js";
 import { createHeadView } from "./steps_head.js";
 import { createKeepView } from "./steps_keep.js";
-import { address, addressAgain, addressed, keepShown, lastShown } from "./steps_link.js";
+import { address, addressAgain, addressed, keepShown, lastShown, takeUnfinished } from "./steps_link.js";
 import { segments } from "./steps_marks.js";
 import { askAgain, createFetcher, have, refusal, want } from "./steps_pictures.js";
 import { createPictureView, tileAddress } from "./steps_picture.js";
@@ -135,9 +135,16 @@ async function arrive() {
     room.removeAttribute("aria-busy");
     address({ id: wanted, step: asked.step ?? state.step }, anew);
     parts.branches.open(state.run);
-    return asked.step === null || asked.step === undefined ? undefined : go(asked.step);
-  }
-  return open(wanted, asked.step ?? (last?.id === wanted ? last.step : null), anew);
+    if (asked.step !== null && asked.step !== undefined) go(asked.step);
+  } else await open(wanted, asked.step ?? (last?.id === wanted ? last.step : null), anew);
+  return mine === arriving ? resume() : undefined;
+}
+
+/** Takes a step onto the canvas again that was there when the page was left. */
+function resume() {
+  const unfinished = takeUnfinished();
+  if (!unfinished || unfinished.run !== state.run?.id || unfinished.step !== state.step) return undefined; // what was asked instead is shown
+  return unfinished.purpose === "edit" ? parts.keep.paint() : parts.strengths.region();
 }
 
 async function refresh() {

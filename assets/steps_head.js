@@ -1,6 +1,7 @@
 // The run's line: which run is shown, what it was made of, how its bands are split and drawn, and what can be saved.
 
 import { button, h, icon } from "./dom.js";
+import { openInFill, putBack } from "./fill_link.js";
 import { choice, segments, stepsWords } from "./steps_marks.js";
 import { animationAddress, fileAddress, sheetAddress, thumbnailAddress } from "./steps_server.js";
 
@@ -32,12 +33,16 @@ export function createHeadView(actions, view) {
   const split = button("quiet", "", "sliders");
   const splitWords = h("span", {});
   split.append(splitWords);
+  const fill = button("quiet", "Open in Fill", "fill", () => openInFill({ id: run.id, request: run.request }));
+  fill.title = "The finished picture as a document of its own, to paint on and to fill";
+  const back = button("quiet", "Put into its picture", "layers", () => putBack(run.id, run.tree.map(({ id }) => id)));
+  back.title = "Instead of the fill in the document that it was made in. Undo takes it back.";
   const compare = button("quiet", "Compare", "compare", () => actions.compare("side"));
   const link = (words, iconName) => h("a", { class: "wb-btn quiet", download: "" }, icon(iconName), words);
   const sheet = link("Contact sheet", "grid");
   const animation = link("Animation", "down");
   const file = link("Run file", "down");
-  const tools = h("div", { class: "wb-run-tools", id: "wb-run-tools" }, split, compare, sheet, animation, file);
+  const tools = h("div", { class: "wb-run-tools", id: "wb-run-tools" }, split, compare, back, fill, sheet, animation, file);
   const more = button("quiet icon wb-run-more", "More", "dots", () => {
     const open = tools.classList.toggle("open");
     more.setAttribute("aria-expanded", String(open));
@@ -112,6 +117,7 @@ export function createHeadView(actions, view) {
       const wide = (words) => h("span", {}, words); // where there is room
       facts.replaceChildren(wide(run.parent ? `${run.label} · ` : ""), `seed ${request.seed} · ${stepsWords(run.recorded)}`, wide(` · ${request.solver} · guidance ${Number(request.guidance_scale).toFixed(1)}`));
       facts.title = facts.textContent;
+      back.hidden = !run.fill;
       sheet.href = sheetAddress(run.id);
       animation.href = animationAddress(run.id);
       file.href = fileAddress(run.id);

@@ -143,6 +143,7 @@ export function createKeepView(actions, view) {
   return {
     element,
     open,
+    paint: paintOn,
     step(index) {
       at = index;
       if (run) draw();

@@ -59,4 +59,21 @@ export function openInSteps(id = null) {
   dispatchEvent(new CustomEvent("wavebrush-steps"));
 }
 
+let unfinished = null; // a step that was on the canvas when the page was left
+
+/** Goes to a step to take it onto the canvas again: {run, step, purpose}. */
+export function openUnfinished(step) {
+  unfinished = step;
+  history.replaceState(history.state, "", `${location.pathname}${location.search}#steps/${step.run}/${step.step}`);
+  document.getElementById(TAB)?.click();
+  dispatchEvent(new CustomEvent("wavebrush-steps"));
+}
+
+/** What `openUnfinished` asked for, once. */
+export function takeUnfinished() {
+  const taken = unfinished;
+  unfinished = null;
+  return taken;
+}
+
 arriveAt(TAB, addressed);

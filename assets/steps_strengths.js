@@ -248,5 +248,5 @@ export function createStrengthsView(actions) {
   }
 
   new ResizeObserver(draw).observe(list);
-  return { element, tryElement, open, step };
+  return { element, tryElement, open, step, region: chooseRegion };
 }

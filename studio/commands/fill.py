@@ -135,22 +135,18 @@ def _fill(options: argparse.Namespace, engine: Engine) -> Fill:
         seed=options.seed,
         model=options.model,
     )
-    if options.intent not in INTENTS:
-        raise InvalidRequest(
-            f"'{options.intent[:40]}' is not an intent. Choose one of {', '.join(INTENTS)}.", "intent"
-        )
-    chosen = {name: value for name in ("start", "harmonise") if (value := getattr(options, name)) is not None}
     return Fill.of(
         prepared(corrected(painting, options.correction), weighs=engine.weighs(options.model)),
         options.intent,
+        start=options.start,
         grow=options.grow,
         feather=options.feather,
         margin=options.margin,
         context=_context(options.context) if options.context is not None else None,
         prefill=options.prefill,
+        harmonise=options.harmonise,
         match_colour=not options.keep_colours,
         method=options.method,
-        **chosen,
     )
 
 

@@ -1,10 +1,12 @@
 """Our route below /studio for generative fill. A fill is a job as any other: followed, stopped and kept like one.
 
-    POST /studio/fills  {"source": PIXELS, "mask": PIXELS, "count": 1, "request": {...}}
+    POST /studio/fills        {"source": PIXELS, "mask": PIXELS, "count": 1, "request": {...}}
+    GET  /studio/fills/usual  what suits each intent on the model that the studio runs with
+    POST /studio/fills/layer  {"run": ID}: the layer of a fill that is kept, branches of fills included
 
 `source` is the whole picture as the page shows it, `mask` is grey. The request is a `Fill` in which nothing but its
 intent and words has to be said: the model's card and the intent know the rest, and without a width and a height the
-working size is the one that suits the frame.
+working size is the one that suits the frame. The page asks for what suits, so as to show it, and sends none of it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from studio.models.catalogue import ModelCard
 from studio.project.pixels_store import PixelStore
 from studio.project.wordbook import Wordbooks
 from studio.prompts.prepared import prepared
-from studio.requests import FILL_DEPTH, INTENTS, JSON_LIMIT, Fill
+from studio.requests import FILL_DEPTH, INTENTS, JSON_LIMIT, STEPS_RANGE, Fill
 from studio.web.desk import Desk, answer, json_object, only
 from studio.web.owners import owner_of
 
@@ -39,6 +41,21 @@ def build_fill_routes(
 ) -> APIRouter:
     """The route of one studio's fills. `wordbooks` hold the lists that a prompt may name."""
     router = APIRouter(prefix="/studio", include_in_schema=False)
+
+    @router.get("/fills/usual")
+    async def usual(request: Request) -> Response:
+        return await desk.shown(request, lambda: answer({"intents": usual_of(engine.card())}))
+
+    @router.post("/fills/layer")
+    async def layer(request: Request) -> Response:
+        def work(body: bytes) -> Response:
+            values = json_object(body, JSON_LIMIT, 1)
+            only(values, "run")
+            if not isinstance(run := values.get("run"), str):
+                raise InvalidRequest("run is the id of a fill.", "run")
+            return answer(jobs.layer_of(owner_of(request), run))
+
+        return await desk.taken(request, work)
 
     @router.post("/fills")
     async def fill(request: Request) -> Response:
@@ -66,6 +83,21 @@ def build_fill_routes(
     return router
 
 
+def usual_of(card: ModelCard) -> dict[str, dict[str, Any]]:
+    """What suits each intent on a model where a fill does not say it: the steps left out, by how many there are (the
+    first of the list is for one), the guidance, the rounds of harmonising and the pre-fill.
+    """
+    return {
+        name: {
+            "starts": [intent.start_of(steps) for steps in range(1, STEPS_RANGE[1] + 1)],
+            "guidance_scale": intent.guidance_for(card.guidance_scale),
+            "harmonise": intent.harmonise,
+            "prefill": intent.prefill,
+        }
+        for name, intent in INTENTS.items()
+    }
+
+
 def read_fill(values: object, card: ModelCard) -> tuple[Fill, Extent | None]:
     """A fill with what suits the model and the intent where it says nothing; and its working size, if it says one.
 
@@ -81,14 +113,9 @@ def read_fill(values: object, card: ModelCard) -> tuple[Fill, Extent | None]:
         raise InvalidRequest("Say both sides of the working size, or neither.", sides[0])
     said = {name: value for name, value in painting.items() if value is not None or name == "correction"}
     own: dict[str, Any] = card.request().to_dict()
-    usual: dict[str, Any] = {}
     if (intent := INTENTS.get(str(values.get("intent", "fill")))) is not None:
-        steps = said.get("num_inference_steps", own["num_inference_steps"])
-        usual["harmonise"] = intent.harmonise
-        if type(steps) is int and steps > 0:
-            usual["start"] = intent.start_of(steps)
         own["guidance_scale"] = intent.guidance_for(card.guidance_scale)
-    fill = Fill.from_dict({**usual, **values, "painting": {**own, **said}})
+    fill = Fill.from_dict({**values, "painting": {**own, **said}})
     return fill, Extent(fill.painting.width, fill.painting.height) if sides else None
 
 

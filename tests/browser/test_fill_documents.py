@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -23,28 +21,6 @@ RED = (200, 10, 20)
 @pytest.fixture
 def fill(studio: Studio, page: Page) -> FillPage:
     return FillPage(page, studio.url)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is very large."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(1000)))
-        + chunk(b"IEND", b"")
-    )
-
-
-def moving(kind: str) -> bytes:
-    """Two frames, the first one red."""
-    file = io.BytesIO()
-    Image.new("RGB", (24, 24), RED).save(file, kind, save_all=True, append_images=[Image.new("RGB", (24, 24), "blue")])
-    return file.getvalue()
 
 
 def test_picture_from_generate_opens_pixel_by_pixel(generate: GeneratePage, studio: Studio) -> None:
@@ -105,6 +81,24 @@ def test_stroke_in_progress_survives_a_reload(fill: FillPage) -> None:
     assert (after_reload[30, 40, :3] == (0xC2, 0x3A, 0x2B)).all()
     fill.undo()
     fill.eventually(lambda: bool((fill.flat()[..., :3] == landscape()).all()))
+
+
+def test_stroke_begun_after_an_undo_survives_a_reload(fill: FillPage, expected_failures: list[str]) -> None:
+    expected_failures.append("ERR_FAILED")
+    fill.open_picture(landscape())
+    fill.target("Paint")
+    fill.page.route("**/studio/documents/*/nodes", lambda route: route.abort())
+    fill.drag((20, 20), (60, 20))
+    fill.drag((20, 100), (60, 100))
+    fill.page.get_by_role("button", name="Undo", exact=True).click()
+    fill.drag((100, 30), (100, 90), release=False)
+    fill.page.unroute("**/studio/documents/*/nodes")
+    fill.page.reload()
+    fill.expect_open()
+    fill.eventually(lambda: bool((fill.flat()[60, 100, :3] == (0xC2, 0x3A, 0x2B)).all()))
+    flat = fill.flat()[..., :3]
+    assert (flat[20, 40] == (0xC2, 0x3A, 0x2B)).all()
+    assert (flat[100, 40] == landscape()[100, 40]).all()  # it was undone before
 
 
 def test_strokes_wait_for_a_server_that_is_away(fill: FillPage, expected_failures: list[str]) -> None:
@@ -201,44 +195,6 @@ def test_picture_that_is_given_becomes_a_layer_or_a_document(fill: FillPage, how
     fill.page.wait_for_function("id => !location.hash.endsWith(id)", arg=first, timeout=SLOW)
     fill.document = fill.opened()
     assert (fill.flat() == sun).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("empty.png", b"", "."),
-        ("truncated.png", png_of(landscape())[:600], "."),
-        ("bomb.png", bomb(30_000, 30_000), "30,?000"),
-        ("letter.png", b"Dear reader", "PNG, JPEG"),
-        ("moving.gif", moving("GIF"), "PNG, JPEG"),
-    ],
-    ids=["empty", "truncated", "bomb", "text", "gif"],
-)
-def test_file_that_is_no_picture_is_refused_in_words(
-    fill: FillPage, name: str, content: bytes, words: str, expected_failures: list[str]
-) -> None:
-    expected_failures.extend(["422", "413"])
-    fill.open_picture(landscape())
-    before = fill.flat()
-    fill.give(content, name)
-    fill.page.get_by_role("button", name="As a layer").click()
-    expect(fill.page.get_by_role("alert")).to_contain_text(re.compile(words))
-    expect(fill.layers).to_have_count(1)
-    assert (fill.flat() == before).all()
-
-
-def test_odd_pictures_open_as_what_they_show(fill: FillPage) -> None:
-    fill.open_picture(landscape())
-    one = Image.new("RGB", (1, 1), RED)
-    palette = Image.new("RGB", (20, 20), RED).quantize(4)
-    files = [(png_of(one), "one.png"), (png_of(palette), "palette.png"), (moving("PNG"), "moving.png")]
-    for number, (content, name) in enumerate(files, start=2):
-        fill.give(content, name)
-        fill.page.get_by_role("button", name="As a layer").click()
-        expect(fill.layers).to_have_count(number)
-        fill.expect_saved()
-        assert (fill.flat()[64, 64, :3] == RED).all(), name
-    expect(fill.notice).to_contain_text("Only its first frame was taken")
 
 
 def test_files_go_out_and_a_whole_document_comes_back(fill: FillPage) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from axe_core import violations
 from conftest import Studio
@@ -90,21 +89,6 @@ def test_an_empty_studio_says_what_to_do_first(fill: FillPage) -> None:
     expect(fill.page.get_by_role("button", name="Open a picture", exact=True)).to_be_visible()
     expect(fill.prompt).not_to_be_visible()
     assert overhang(fill) == 0
-
-
-def test_object_is_cut_out_from_a_rough_box(fill: FillPage) -> None:
-    picture = np.full((128, 128, 3), (60, 110, 60), np.uint8)
-    picture += np.random.default_rng(1).integers(0, 20, picture.shape, dtype=np.uint8)
-    y, x = np.mgrid[0:128, 0:128]
-    disc = (x - 64) ** 2 + (y - 60) ** 2 < 24**2
-    picture[disc] = (220, 60, 40)
-    fill.open_picture(picture)
-    fill.option("Feather", 0)
-    fill.tool("Cut out")
-    fill.drag((32, 28), (98, 94))
-    fill.eventually(lambda: fill.masked() > 0)
-    found = fill.mask() > 127
-    assert (found == disc).mean() > 0.98
 
 
 def test_a_steps_picture_is_painted_on_and_goes_on_from_there(fill: FillPage, studio: Studio) -> None:

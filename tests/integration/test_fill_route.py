@@ -17,7 +17,8 @@ from paced_engine import PATIENCE, PacedEngine
 from studio.engine import Engine
 from studio.imaging.compositing import paste
 from studio.imaging.plain_png import read_plain, write_plain
-from studio.jobs import FINISHED, Jobs
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.project.pixels_store import PixelStore
 from studio.project.runs import RunStore
 from studio.project.store import PictureStore
@@ -222,6 +223,57 @@ def test_what_a_person_does_not_say_is_what_suits_the_model_and_the_intent(
         assert slot["fill"]["painting"]["solver"] == card.solver
     said = studio.post(picture, mask, intent="refine", start=1, painting={"guidance_scale": 2.0}).json()["pictures"][0]
     assert (said["fill"]["start"], said["fill"]["painting"]["guidance_scale"]) == (1, 2.0)
+
+
+def test_the_page_is_told_what_the_server_would_decide(studio: Studio, picture: np.ndarray, mask: np.ndarray) -> None:
+    answer = studio.client.get("/studio/fills/usual")
+    assert answer.status_code == 200
+    usual = answer.json()["intents"]
+    assert list(usual) == list(INTENTS)
+    for intent, suits in usual.items():
+        fill = studio.post(picture, mask, intent=intent).json()["pictures"][0]["fill"]
+        assert suits["starts"][STEPS - 1] == fill["start"]
+        assert suits["guidance_scale"] == fill["painting"]["guidance_scale"]
+        assert suits["harmonise"] == fill["harmonise"]
+        assert suits["prefill"] == INTENTS[intent].prefill
+        assert all(0 <= start < steps for steps, start in enumerate(suits["starts"], start=1))
+
+
+def test_null_is_what_suits_and_not_a_value(studio: Studio, picture: np.ndarray, mask: np.ndarray) -> None:
+    unsaid = {"num_inference_steps": STEPS, "guidance_scale": None}
+    fill = studio.post(picture, mask, intent="refine", start=None, harmonise=None, painting=unsaid)
+    silent = studio.post(picture, mask, intent="refine")
+    assert fill.json()["pictures"][0]["fill"]["start"] == INTENTS["refine"].start_of(STEPS)
+    first, second = (one.json()["pictures"][0]["fill"] for one in (fill, silent))
+    assert first == second
+
+
+def test_the_layer_of_a_kept_fill_and_of_its_branches_is_there_again(
+    studio: Studio, picture: np.ndarray, mask: np.ndarray
+) -> None:
+    slot = studio.ended(studio.post(picture, mask))["pictures"][0]
+    told = studio.client.post("/studio/fills/layer", json={"run": slot["id"]}).json()
+    for name in ("fill", "frame", "working", "layer", "count"):
+        assert told[name] == slot[name], name
+    branch = studio.client.post(
+        f"/studio/runs/{slot['id']}/branch", json={"from": 2, "request": {"guidance_scale": 9}}
+    )
+    changed = studio.ended(branch)["pictures"][0]
+    again = studio.client.post("/studio/fills/layer", json={"run": changed["id"]}).json()
+    assert again["layer"] == changed["layer"] != slot["layer"]
+    assert again["count"]["outside_changed"] == 0
+    assert studio.client.get(f"/studio/runs/{changed['id']}").json()["fill"] is True
+
+
+def test_what_is_no_fill_has_no_layer(studio: Studio) -> None:
+    answer = studio.client.post(
+        "/studio/jobs", json={"request": {"prompt": "a lake", "num_inference_steps": 2, "width": 64, "height": 64}}
+    )
+    whole = studio.ended(answer)["pictures"][0]["id"]
+    words, _ = studio.refused(studio.client.post("/studio/fills/layer", json={"run": whole}))
+    assert "no fill" in words
+    assert studio.client.post("/studio/fills/layer", json={"run": "0" * 12}).status_code == 404
+    assert studio.refused(studio.client.post("/studio/fills/layer", json={"run": 3}))[1] == "run"
 
 
 def test_fills_that_wait_hold_so_many_pixels_and_no_more(

@@ -5,6 +5,8 @@ import test from "node:test";
 
 import { createDocument } from "../../assets/canvas_document.js";
 import { compositeBox } from "../../assets/canvas_blend.js";
+import { apply, blankState } from "../../assets/canvas_ops.js";
+import { readBox } from "../../assets/canvas_tiles.js";
 import { decodePng } from "../../assets/canvas_png.js";
 import { DEFAULTS } from "../../assets/canvas_tools.js";
 
@@ -214,4 +216,34 @@ test("several changes in a group are one entry, and one of a slider's moves", as
   assert.equal(document.head().layers[0].opacity, 100);
   await document.history.undo();
   assert.equal(document.head().width, 100);
+});
+
+test("what a layer's facts say of the document moves along when the document grows or the layer is moved", () => {
+  const facts = { fill: {}, frame: { x: 10, y: 20, width: 30, height: 40 } };
+  let state = apply(blankState(64, 64, "L"), { op: "addLayer", layer: { id: "F", name: "Fill", kind: "fill", x: 12, y: 22, visible: true, opacity: 100, facts } });
+  state = apply(state, { op: "resize", width: 80, height: 70, dx: 16, dy: 6 });
+  assert.deepEqual(state.layers[1].facts.frame, { x: 26, y: 26, width: 30, height: 40 });
+  state = apply(state, { op: "offsetLayer", layer: "F", dx: -6, dy: 4 });
+  assert.deepEqual([state.layers[1].facts.frame, state.layers[1].x, state.layers[0].facts], [{ x: 20, y: 30, width: 30, height: 40 }, 22, null]);
+  assert.deepEqual(facts.frame, { x: 10, y: 20, width: 30, height: 40 }); // states are values
+});
+
+test("grow and feather are done again after a reload without asking for pixels", async () => {
+  const asked = [];
+  const document = createDocument({ emit: () => {}, newId: () => "n", fetchPixels: (id) => (asked.push(id), Promise.reject(new Error("none"))) });
+  document.create(64, 64);
+  const { failed } = await document.replay([{ id: "g", op: "maskGrow", pixels: 4 }, { id: "h", op: "group", ops: [{ op: "maskFeather", pixels: 7 }] }]);
+  assert.deepEqual([failed, asked], [[], []]);
+  assert.deepEqual([document.head().mask.grow, document.head().mask.feather], [4, 7]);
+});
+
+test("whatever a layer shows can be masked, where it lies and no farther", () => {
+  const data = new Uint8Array(20 * 10 * 4);
+  for (let k = 3; k < data.length; k += 4) data[k] = k < 400 ? 1 : 0; // the upper half, faintly
+  let state = apply(blankState(300, 64, "L"), { op: "addLayer", layer: { id: "P", name: "Paint", kind: "paint", x: 250, y: 50, visible: true, opacity: 100, facts: null } }, () => ({ width: 20, height: 10, channels: 4, data }));
+  state = apply(state, { op: "maskLayer", layer: "P" });
+  const mask = readBox(state.mask.tiles, 1, { x: 0, y: 0, width: 300, height: 64 });
+  const at = (x, y) => mask[y * 300 + x];
+  assert.deepEqual([at(250, 50), at(269, 54), at(260, 55), at(249, 50), at(270, 50)], [255, 255, 0, 0, 0]);
+  assert.equal(mask.filter(Boolean).length, 100);
 });

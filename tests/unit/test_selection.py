@@ -212,6 +212,24 @@ def test_a_box_that_tells_nothing_is_refused(box: Bounds, words: str) -> None:
     assert problem.value.field == "box"
 
 
+def test_a_mark_beside_the_object_corrects_what_it_lies_on_and_nothing_else() -> None:
+    rows, columns = np.mgrid[:128, :128]
+    red = (columns - 44) ** 2 + (rows - 60) ** 2 < 22**2
+    yellow = (columns - 88) ** 2 + (rows - 60) ** 2 < 22**2
+    picture = np.full((128, 128, 3), (60, 110, 60), np.uint8)
+    picture += np.random.default_rng(1).integers(0, 20, picture.shape, dtype=np.uint8)
+    picture[red], picture[yellow] = (200, 50, 40), (220, 190, 40)
+    scribble = np.zeros((128, 128), np.uint8)
+    scribble[55:66, 36:96] = 255
+    assert overlap(cut_out_scribble(picture, scribble), red | yellow) > 0.95
+    scribble[53:68, 67:100] = 64  # the yellow one is not meant; the meadow, which no mark speaks of, still is not
+    assert overlap(cut_out_scribble(picture, scribble), red) > 0.95
+    picture[red] = (60, 110, 60)  # no colour of its own: an object that looks like what is around it
+    scribble[:] = 0
+    scribble[:12, :12], scribble[100:, 40:80] = 255, 64
+    assert cut_out_scribble(picture, scribble)[0, 0] == 255  # and runs to the border
+
+
 def test_a_scribble_that_tells_nothing_is_refused() -> None:
     picture, _ = blob(64)
     outside = np.full((64, 64), 64, np.uint8)
