@@ -27,6 +27,7 @@ class Settings:
     login: Path | None = None  # a file of names and password hashes; needed to listen beyond this computer
     certificate: Path | None = None  # PEM, with the chain above it; the page is then served over HTTPS
     key: Path | None = None  # PEM, without a password; None: it is in the certificate's file
+    proxy: bool = False  # whether a proxy on this computer is believed whom it speaks for
     allowed_hosts: tuple[str, ...] = ()  # further names under which the studio may be reached
     open_browser: bool = True
     rewriter: Path | None = None  # a folder with a language model that makes short prompts richer

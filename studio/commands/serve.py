@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import ssl
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 from studio.errors import InvalidRequest, StudioError
 from studio.project.folder_lock import FolderLock
 from studio.settings import Settings, default_data_folder
+
+FILES = 8192  # open at once: some for each connection, and many for models
 
 
 def add_to(commands: Any) -> None:
@@ -30,6 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--login", type=Path, default=None, metavar="FILE", help="names and password hashes")
     parser.add_argument("--certificate", type=Path, default=None, metavar="PEM", help="serve over HTTPS, with this")
     parser.add_argument("--key", type=Path, default=None, metavar="PEM", help="the key of --certificate")
+    parser.add_argument(
+        "--proxy", action="store_true", help="behind a proxy on this computer that sets X-Forwarded-For and -Proto"
+    )
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a further name this studio is reached by"
     )
@@ -50,17 +56,32 @@ def run(options: argparse.Namespace) -> int:
         login=options.login,
         certificate=options.certificate,
         key=options.key,
+        proxy=options.proxy,
         allowed_hosts=tuple(options.allow_host),
         open_browser=not options.no_browser,
         rewriter=options.rewriter,
     )
     _check(settings)
+    _allow_files()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing leaves this computer
     with FolderLock(settings.data).held(settings.address):  # before anything that takes long is imported
         from studio.web.server import serve
 
         serve(settings)
     return 0
+
+
+def _allow_files() -> None:
+    """Lets the process have as many files and connections open as this system grants it, which is more than usual."""
+    try:
+        import resource
+    except ImportError:  # Windows counts them otherwise
+        return
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if usual != resource.RLIM_INFINITY and usual < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS grants less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _check(settings: Settings) -> None:

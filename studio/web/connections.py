@@ -1,13 +1,17 @@
 """Connections that cost more than they bring: idle ones, slow ones, and too many from one place.
 
-uvicorn's protocol with what it leaves to a proxy in front: a deadline for the head of a request, a smallest pace at
-which a body comes and an answer is taken, and a bound to the connections of one address. It knows no person.
+uvicorn's protocol with what it leaves to a proxy in front: a deadline for the head of a request, and a smallest pace
+at which a body comes and an answer is taken. The socket that listens bounds how many connections there are, of
+everybody and of one address, from the moment at which they are accepted: before they spoke TLS, or anything. Nothing
+here knows a person.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +25,63 @@ PER_ADDRESS = 96  # a proxy on this computer, whose callers all have its address
 HEAD_PATIENCE = 15.0  # seconds from the connection, or from the first byte after an answer, to a whole request head
 BODY_PATIENCE = 60.0  # seconds in which GIVEN_AT_LEAST of a body arrives, or the rest of it
 GIVEN_AT_LEAST = 64 * 1024  # bytes: 1 kB a second
-TAKING_PATIENCE = 30.0  # seconds in which a caller takes TAKEN_AT_LEAST of an answer that waits for them
-TAKEN_AT_LEAST = 128 * 1024  # bytes: 4 kB a second
+TAKING_PATIENCE = 120.0  # seconds in which a caller takes TAKEN_AT_LEAST of an answer that waits for them
+TAKEN_AT_LEAST = 128 * 1024  # bytes; with what the system holds of them, less than 4 kB a second
+HELD_BY_SYSTEM = 128 * 1024  # bytes of an answer, twice that on Linux: what it holds, nobody sees being taken
+WAITING_AT_MOST = 64 * 1024  # bytes of an answer after which its next piece has to wait
+HANDSHAKE_PATIENCE = 10.0  # seconds
 
 
-def configured(app: ASGIApp, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Config:
-    """A server of `app`, over HTTPS if there is a `certificate` (PEM), which may hold its key, too."""
+def configured(
+    app: ASGIApp, certificate: Path | None = None, key: Path | None = None, proxy: bool = False
+) -> uvicorn.Config:
+    """A server of `app`, over HTTPS if there is a `certificate` (PEM), which may hold its key, too.
+
+    With `proxy`, a proxy on this computer is believed whom it speaks for (X-Forwarded-For, X-Forwarded-Proto).
+    """
     return uvicorn.Config(
         app,
         http=Connection,
+        loop=f"{__name__}:Loop",
         ws="none",  # the page opens none
         log_level="warning",
         server_header=False,
+        proxy_headers=proxy,
         timeout_graceful_shutdown=1,
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=2 * CONNECTIONS,  # work whose callers have left goes on for a while
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """asyncio's own loop that accepts by `Listener.accept`, with a shorter patience for TLS."""
+
+    async def create_server(self, *args: Any, ssl: Any = None, **named: Any) -> asyncio.Server:  # type: ignore[override]
+        patience = HANDSHAKE_PATIENCE if ssl is not None else None
+        return await super().create_server(*args, ssl=ssl, ssl_handshake_timeout=patience, **named)
+
+
+class Listener(socket.socket):
+    """Listens, and lets go at once of connections beyond CONNECTIONS, or PER_ADDRESS from one address."""
+
+    __slots__ = ("_accepted",)  # as a socket has them
+
+    def __init__(self, family: int = socket.AF_INET) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, HELD_BY_SYSTEM)  # every connection has it from here
+        self._accepted: weakref.WeakKeyDictionary[socket.socket, str | None] = weakref.WeakKeyDictionary()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As of every socket. Raises ConnectionAbortedError, which asyncio expects, for a connection too many."""
+        connection, address = super().accept()
+        place = place_of(address[0])
+        places = [theirs for other, theirs in self._accepted.items() if other.fileno() != -1]
+        if len(places) >= CONNECTIONS or (place is not None and places.count(place) >= PER_ADDRESS):
+            connection.close()
+            raise ConnectionAbortedError(f"too many connections: {len(places)}")
+        self._accepted[connection] = place
+        return connection, address
 
 
 class Connection(H11Protocol):
@@ -45,7 +89,6 @@ class Connection(H11Protocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._place: str | None = None  # where it comes from, None for this computer
         self._given = 0  # bytes, in this stretch of BODY_PATIENCE
         self._head: asyncio.TimerHandle | None = None
         self._body: asyncio.TimerHandle | None = None
@@ -53,11 +96,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._place = place_of(self.client[0]) if self.client else None
-        same = sum(getattr(other, "_place", None) == self._place for other in self.connections)
-        if self._place is not None and same > PER_ADDRESS:
-            transport.abort()
-            return
+        transport.set_write_buffer_limits(WAITING_AT_MOST)  # TLS would hold half a megabyte more
         self._head = self.loop.call_later(HEAD_PATIENCE, self._too_late)
 
     def data_received(self, data: bytes) -> None:

@@ -14,11 +14,12 @@ AT_ONCE = 1024 * 1024  # bytes up to which a file is read whole: it is sent fast
 
 
 def file_response(file: BinaryIO, media_type: str, headers: Mapping[str, str], name: str | None = None) -> Response:
-    """An open file, which is closed once it was sent and may be deleted as soon as this returns.
+    """An open file, from its beginning, which is closed once it was sent and may be deleted as soon as this returns.
 
     With a `name` the browser keeps it as a file.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     more = {"Content-Disposition": f'attachment; filename="{name}"'} if name is not None else {}
     if size <= AT_ONCE:
         with file:

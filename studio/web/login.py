@@ -56,7 +56,7 @@ NOBODYS = frozenset({"/manifest.json"})  # asked for without cookies; it says ho
 SESSION_IDLE = 12 * 3600.0  # seconds without a request after which a session ends
 SESSION_LONGEST = 7 * 24 * 3600.0  # seconds after which it ends in any case
 PERSON_KNOWN = 365 * 24 * 3600.0  # seconds for which a browser remembers who was there
-MAX_SESSIONS = 1000  # the longest unused one makes room
+MAX_SESSIONS, MAX_PER_NAME = 1000, 20  # the longest unused one makes room
 
 TRIES_PER_NAME = 5  # failed attempts from one address within TRIES_WINDOW
 TRIES_PER_ADDRESS = 20
@@ -134,6 +134,9 @@ class Sessions:
         now = self._clock()
         with self._lock:
             self._sessions[_digest(token)] = _Session(name, now, now)
+            own = [key for key, session in self._sessions.items() if session.name == name]
+            for key in own[:-MAX_PER_NAME]:
+                del self._sessions[key]
             while len(self._sessions) > MAX_SESSIONS:
                 self._sessions.popitem(last=False)
         return token
@@ -208,7 +211,8 @@ class LoginGate:
         if path == LOGOUT_PATH and method == "POST":
             self._sessions.end(_token(scope))
             response = RedirectResponse(LOGIN_PATH, 303)
-            response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+            cookie, secure = _session_cookie(scope), scope.get("scheme") == "https"
+            response.delete_cookie(cookie, path="/", httponly=True, samesite="strict", secure=secure)
             response.headers["Clear-Site-Data"] = CLEARED
             return response
         if name is not None or (path in NOBODYS and method in ("GET", "HEAD")):
@@ -231,13 +235,13 @@ class LoginGate:
             seconds = math.ceil(wait)
             words = f"Too many attempts. Try again in {_minutes(seconds)}."
             return login_page(words, status=429, headers={"Retry-After": str(seconds)})
-        # Counted before the hash is computed: attempts at the same time do not get around the limit.
-        for attempts, key in counted:
-            attempts.count(key)
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(2)  # hashing is slow on purpose: it may not fill the computer
         if self._limiter.statistics().tasks_waiting >= MAX_WAITING:
             return login_page("Too many people are signing in. Try again.", 429, headers={"Retry-After": "5"})
+        # Counted before the hash is computed: attempts at the same time do not get around the limit.
+        for attempts, key in counted:
+            attempts.count(key)
         right = len(password.encode()) <= MAX_PASSWORD and await anyio.to_thread.run_sync(
             self._accounts.verify, name, password, limiter=self._limiter
         )
@@ -255,7 +259,7 @@ class LoginGate:
             response.headers["Clear-Site-Data"] = CLEARED  # whoever was here before has not signed out
         secure = request.url.scheme == "https"
         for cookie, value, longest in (
-            (SESSION_COOKIE, self._sessions.begin(name), SESSION_LONGEST),
+            (_session_cookie(request.scope), self._sessions.begin(name), SESSION_LONGEST),
             (PERSON_COOKIE, _person(name), PERSON_KNOWN),
         ):
             response.set_cookie(
@@ -274,7 +278,12 @@ def _digest(token: str) -> bytes:
 
 
 def _token(scope: Scope) -> str:
-    return HTTPConnection(scope).cookies.get(SESSION_COOKIE, "")
+    return HTTPConnection(scope).cookies.get(_session_cookie(scope), "")
+
+
+def _session_cookie(scope: Scope) -> str:
+    """Over HTTPS with the prefix by which browsers take it from this very host alone."""
+    return f"__Host-{SESSION_COOKIE}" if scope.get("scheme") in ("https", "wss") else SESSION_COOKIE
 
 
 def _form(body: bytes) -> tuple[str, str]:

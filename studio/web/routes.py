@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import threading
 import time
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,15 +23,17 @@ from studio import strict_json
 from studio.assets import asset
 from studio.engine import Engine
 from studio.errors import Busy, InvalidRequest, StudioError
-from studio.jobs import FINISHED, Jobs
+from studio.job import FINISHED
+from studio.jobs import Jobs
 from studio.project.settings_in import settings_in
 from studio.project.store import KeptPicture, PictureStore, request_in
 from studio.project.wordbook import Wordbooks
 from studio.prompts.prepared import prepared
 from studio.requests import JSON_DEPTH, JSON_LIMIT, PROMPT_LIMIT, TextToImage, batch
-from studio.web.desk import Desk, answer, refusal
+from studio.web.desk import SHARE, Desk, answer, refusal
 from studio.web.files import file_response
 from studio.web.owners import owner_of
+from studio.web.turns import Turns
 
 EVENT_INTERVAL = 0.05  # seconds between two events of a stream, at the least
 STREAMS = 32  # that one owner may follow at a time; a browser opens six
@@ -38,6 +41,8 @@ FOREVER = {  # an id never comes to mean another picture; whoever signs in next 
     "Cache-Control": "private, max-age=31536000, immutable",
     "Vary": "Cookie",
 }
+WAIT = 1.0  # seconds that a thread waits for news of a job at a time
+TOLD = 8  # jobs whose last event is kept for other streams
 KEEP_ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
 
 _ASSET_NAME = re.compile(r"(?:examples/)?[a-z0-9][a-z0-9_-]*\.(?:js|css|svg|png|webp|json)")
@@ -58,7 +63,7 @@ def build_routes(
     router = APIRouter(prefix="/studio", include_in_schema=False)
     desk, opening = Desk(refuse=_refused), opening or Desk(bodies=2)
     waiting = anyio.CapacityLimiter(128)  # threads in which event streams wait
-    followed: Counter[str] = Counter()  # streams of each owner
+    streams, telling = Turns(8, STREAMS - SHARE), _Telling(jobs)
 
     @router.get("/session")
     async def session(request: Request) -> Response:
@@ -95,38 +100,31 @@ def build_routes(
     @router.get("/jobs/{job_id}/events")
     async def events(request: Request, job_id: str) -> Response:
         owner = owner_of(request)
-        first = jobs.snapshot(job_id, owner)
-        if first is None:
-            return _found(None)
-        if followed[owner] >= STREAMS:
-            return refusal(Busy(f"You follow {STREAMS} pictures already. Close some of the pages."))
 
-        async def stream() -> AsyncIterator[str]:
-            followed[owner] += 1
-            try:
-                async for event in changes():
-                    yield event
-            finally:
-                followed[owner] -= 1
-
-        async def changes() -> AsyncIterator[str]:
-            snapshot: dict[str, Any] | None = first
-            told = -1
-            while snapshot is not None:
-                if snapshot["version"] > told:
-                    told = snapshot["version"]
-                    yield f"data: {json.dumps(snapshot)}\n\n"
-                    if snapshot["state"] in FINISHED:
+        async def told(first: _Event) -> AsyncIterator[str]:
+            event: _Event | None = first
+            version, quiet = -1, time.monotonic()
+            while event is not None:
+                if event.version > version:
+                    version, quiet = event.version, time.monotonic()
+                    yield event.text
+                    if event.is_last:
                         return
                     await anyio.sleep(EVENT_INTERVAL)
-                else:
+                elif time.monotonic() - quiet > KEEP_ALIVE:
+                    quiet = time.monotonic()
                     yield ": still here\n\n"
-                snapshot = await anyio.to_thread.run_sync(
-                    jobs.wait_for_change, job_id, owner, told, KEEP_ALIVE, limiter=waiting, abandon_on_cancel=True
-                )
+                # not abandoned when its stream ends: threads may not pile up
+                event = await anyio.to_thread.run_sync(telling.next, job_id, owner, version, limiter=waiting)
 
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+        def work() -> Response:
+            first = telling.next(job_id, owner, -1)
+            if first is None:
+                return _found(None)
+            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            return StreamingResponse(told(first), media_type="text/event-stream", headers=headers)
+
+        return await desk.shown(request, work, streams)
 
     @router.get("/jobs/{job_id}/preview.png")
     async def preview(request: Request, job_id: str) -> Response:
@@ -159,12 +157,8 @@ def build_routes(
             file = store.opened(owner, picture_id)
             if file is None:
                 return _no_such_picture()
-            if not download:
-                return file_response(file, "image/png", FOREVER)
-            with file:  # its name is in the middle of it
-                png = file.read()
-            headers = {**FOREVER, "Content-Disposition": f'attachment; filename="{picture_file_name(png)}"'}
-            return Response(png, media_type="image/png", headers=headers)
+            # the name of a download is in the middle of the file
+            return file_response(file, "image/png", FOREVER, picture_file_name(file.read()) if download else None)
 
         return await desk.shown(request, work)
 
@@ -198,6 +192,39 @@ def build_routes(
         return FileResponse(path, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
     return router
+
+
+@dataclasses.dataclass(frozen=True)
+class _Event:
+    """What a stream tells of a job at one moment."""
+
+    version: int
+    is_last: bool
+    text: str
+
+
+class _Telling:
+    """Makes the events of streams: each once, however many of them follow a job. Safe to call from several threads."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._latest: OrderedDict[str, _Event] = OrderedDict()  # by job
+        self._lock = threading.Lock()
+
+    def next(self, job_id: str, owner: str, version: int) -> _Event | None:
+        """An event newer than `version`, or the present one after a while; None if this owner has no such job."""
+        found = self._jobs.wait_for_change(job_id, owner, version, WAIT)
+        if found is None:
+            return None
+        with self._lock:
+            event = self._latest.get(job_id)
+            if event is None or event.version != found["version"]:
+                text = f"data: {json.dumps(found)}\n\n"
+                event = self._latest[job_id] = _Event(found["version"], found["state"] in FINISHED, text)
+                self._latest.move_to_end(job_id)
+                if len(self._latest) > TOLD:
+                    self._latest.popitem(last=False)
+            return event
 
 
 def _wanted(body: bytes, engine: Engine) -> tuple[TextToImage, int]:

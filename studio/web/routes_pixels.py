@@ -5,12 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from studio.errors import InvalidRequest, NotFound
+from studio.errors import InvalidRequest, NotFound, human_bytes
+from studio.imaging.plain_png import extent_at
 from studio.project.pixels_store import BUNDLE_LIMIT, PixelStore
 from studio.web.desk import Desk, answer
 from studio.web.files import file_response
 from studio.web.owners import owner_of
 from studio.web.routes import FOREVER
+
+UNPACKED_LIMIT = 256 * 1024**2  # bytes of all pixels in a bundle
 
 
 def build_pixel_routes(pixels: PixelStore, desk: Desk) -> APIRouter:
@@ -28,7 +31,12 @@ def build_pixel_routes(pixels: PixelStore, desk: Desk) -> APIRouter:
     @router.post("/pixels/bundle")
     async def add_bundle(request: Request) -> Response:
         def work(body: bytes) -> Response:
-            return answer({"ids": pixels.add_many(owner_of(request), parts_of(body))}, 201)
+            parts = parts_of(body)
+            if sum(extent_at(png).bytes for png in parts) > UNPACKED_LIMIT:  # before any of them is unpacked
+                raise InvalidRequest(
+                    f"These PNGs are more than {human_bytes(UNPACKED_LIMIT)} unpacked. Send them in several bundles."
+                )
+            return answer({"ids": pixels.add_many(owner_of(request), parts)}, 201)
 
         return await desk.taken(request, work)
 

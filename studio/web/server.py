@@ -36,7 +36,7 @@ from studio.requests import COUNT_RANGE
 from studio.settings import Settings
 from studio.viewer.viewer import Viewer
 from studio.web.accounts import Accounts, check_exposure
-from studio.web.connections import configured
+from studio.web.connections import Listener, configured
 from studio.web.desk import Desk
 from studio.web.guard import protect
 from studio.web.page import build_page
@@ -101,17 +101,17 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
         database.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    opening = Desk(bodies=2)
+    opening, asking = Desk(bodies=2), Desk()
     named = rewriter.name if rewriter is not None else None
     app.include_router(build_routes(engine, jobs, store, wordbooks, named, opening))
-    app.include_router(build_prompt_routes(engine, jobs, store, wordbooks, rewriter, Desk()))
+    app.include_router(build_prompt_routes(engine, jobs, store, wordbooks, rewriter, asking))
     app.include_router(build_run_routes(engine, jobs, viewer, Uploads()))
     app.add_api_route("/manifest.json", _manifest, methods=["GET"])
     desk = Desk()
     app.include_router(build_pixel_routes(pixels, desk))
     kept = Kept(settings.data, store, runs, pixels, documents, library, thumbnails, archive)
-    app.include_router(build_library_routes(kept, desk))
-    app.include_router(build_grid_routes(engine, jobs, store, wordbooks, settings.data, Desk()))
+    app.include_router(build_library_routes(kept, engine, jobs, desk))
+    app.include_router(build_grid_routes(engine, jobs, store, wordbooks, settings.data, asking))
     app.include_router(build_exchange_routes(documents, pixels, archive, desk))  # before /documents/{document}
     app.include_router(build_document_routes(documents, pixels, thumbnails, desk))
     app.include_router(build_fill_routes(engine, jobs, pixels, Desk(), wordbooks))
@@ -145,7 +145,7 @@ def serve(settings: Settings) -> None:
     """
     with _listening(settings.host, settings.port) as listener:
         app, jobs = _build(settings, None)
-        config = configured(app, settings.certificate, settings.key)
+        config = configured(app, settings.certificate, settings.key, settings.proxy)
         _Server(config, jobs, settings.address, settings.open_browser).run(sockets=[listener])
 
 
@@ -176,8 +176,7 @@ class _Server(uvicorn.Server):
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens at `host` and `port`, closed on leaving."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = Listener(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -23,6 +23,7 @@ from studio.engine import Engine
 from studio.imaging.png import write_png
 from studio.requests import TextToImage
 from studio.viewer.cache import ByteCache
+from studio.web.routes import STREAMS
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +178,19 @@ def test_one_person_cannot_fill_the_queue(studio: Studio) -> None:
     studio.ended(other, ANN)
 
 
-def test_one_person_cannot_take_every_stream(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studio.web.routes.STREAMS", 2)
+def test_one_person_cannot_take_every_stream(studio: Studio) -> None:
     studio.engine.paced = True
     answer = studio.client.post("/studio/jobs", json={"request": studio.request, "count": 1}, headers=EVE)
     address = f"/studio/jobs/{answer.json()['id']}/events"
     lines: list[Iterator[str]] = []
     try:
         with contextlib.ExitStack() as open_streams:
-            for _ in range(2):
+            for _ in range(STREAMS):
                 followed = open_streams.enter_context(studio.client.stream("GET", address, headers=EVE))
                 lines.append(followed.iter_lines())  # kept: a stream whose reader is dropped is closed
                 assert next(lines[-1]).startswith("data:")
-            third = open_streams.enter_context(studio.client.stream("GET", address, headers=EVE))
-            assert third.status_code == 429
+            more = open_streams.enter_context(studio.client.stream("GET", address, headers=EVE))
+            assert more.status_code == 429
         deadline = time.monotonic() + PATIENCE
         while True:  # until the server has seen that they were closed
             with studio.client.stream("GET", address, headers=EVE) as again:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from studio.__main__ import main
+from studio.commands import serve
 from studio.settings import Settings
 from studio.web.accounts import make_login_line
 
@@ -108,3 +109,23 @@ def test_a_network_that_reads_along_is_spoken_of(
     ):
         assert _serve(tmp_path, *options) == 0
         assert ("readable to everybody" in capsys.readouterr().err) == spoken
+
+
+def test_the_server_may_have_more_files_open_than_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    limits = (256, 4096)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: asked.append(wanted))
+    asked: list[tuple[int, int]] = []
+    serve._allow_files()
+    limits = (4096, resource.RLIM_INFINITY)
+    serve._allow_files()
+    limits = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    serve._allow_files()
+    assert asked == [(4096, 4096), (serve.FILES, resource.RLIM_INFINITY)]
+
+
+def test_a_proxy_is_believed_only_if_it_was_asked_for(served: list[Settings], tmp_path: Path) -> None:
+    assert _serve(tmp_path) == 0
+    assert _serve(tmp_path, "--proxy") == 0
+    assert [each.proxy for each in served] == [False, True]

@@ -9,6 +9,7 @@ import itertools
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from bare_requests import run
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from studio.web import connections
 from studio.web.connections import (
     BODY_PATIENCE,
     GIVEN_AT_LEAST,
     HEAD_PATIENCE,
-    PER_ADDRESS,
     TAKEN_AT_LEAST,
     TAKING_PATIENCE,
     Connection,
+    Listener,
     configured,
     place_of,
 )
@@ -95,6 +97,9 @@ class Wire(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
 
     def pause_reading(self) -> None:
         pass
@@ -221,17 +226,42 @@ def test_what_a_closing_connection_still_has_to_send_is_not_kept_for_ever(clock:
     assert wire.aborted
 
 
-def test_one_address_cannot_have_all_connections(connect: Any) -> None:
-    wires = [connect(f"2001:db8::{number:x}")[1] for number in range(1, PER_ADDRESS + 3)]
-    assert [wire.aborted for wire in wires] == [False] * PER_ADDRESS + [True] * 2
-    assert not connect("2001:db8:0:1::1")[1].aborted
-    assert not any(connect("127.0.0.1")[1].aborted for _ in range(PER_ADDRESS + 1))  # a proxy on this computer
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bool]]:
+    """Opens a connection from somewhere and says whether it was let in; `opened.held` are those that were."""
+    held: list[socket.socket] = []
+    with Listener() as listener, contextlib.ExitStack() as callers:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def call(address: str) -> bool:
+            monkeypatch.setattr(connections, "place_of", lambda _: place_of(address))
+            callers.enter_context(socket.create_connection(listener.getsockname()))
+            try:
+                connection, _ = listener.accept()
+            except ConnectionAbortedError:
+                return False
+            held.append(callers.enter_context(connection))
+            return True
+
+        call.held = held  # type: ignore[attr-defined]
+        yield call
 
 
-def test_a_place_is_free_again_once_a_connection_ended(connect: Any) -> None:
-    first, *_ = [connect()[0] for _ in range(PER_ADDRESS)]
-    first.connection_lost(None)
-    assert not connect()[1].aborted
+def test_one_address_cannot_have_all_connections(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PER_ADDRESS", 3)
+    assert [opened(f"2001:db8::{number}") for number in range(1, 6)] == [True, True, True, False, False]
+    assert opened("2001:db8:0:1::1")
+    assert all(opened("127.0.0.1") for _ in range(5)), "a proxy on this computer"
+    opened.held[0].close()
+    assert opened("2001:db8::9"), "a place is free again once a connection ended"
+
+
+def test_all_addresses_together_cannot_use_up_the_connections(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 4)
+    assert [opened(f"10.0.0.{number}") for number in range(6)] == [True] * 4 + [False] * 2
+    opened.held.pop().close()
+    assert opened("127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -251,19 +281,85 @@ def test_places(address: str, place: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _running(config: uvicorn.Config) -> Iterator[int]:
+def _running(config: uvicorn.Config) -> Iterator[tuple[uvicorn.Server, int]]:
     server = uvicorn.Server(config)
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+    with Listener() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield listener.getsockname()[1]
+            yield server, listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join(60)
 
 
+def _until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_a_certificate_makes_it_https() -> None:
     trust = ssl.create_default_context(cafile=str(CERTIFICATE))
-    with _running(configured(_app, CERTIFICATE)) as port, httpx.Client(verify=trust, trust_env=False) as client:
+    running = _running(configured(_app, CERTIFICATE))
+    with running as (_, port), httpx.Client(verify=trust, trust_env=False) as client:
         assert client.get(f"https://127.0.0.1:{port}/").text == "ps"
+
+
+def test_who_never_shakes_hands_has_a_place_and_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "HANDSHAKE_PATIENCE", 0.5)
+    with _running(configured(_app, CERTIFICATE)) as (_, port), contextlib.ExitStack() as callers:
+        silent = [callers.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(4)]
+        assert [caller.recv(1) for caller in silent] == [b""] * 4  # two at once, two after the patience
+
+
+@pytest.mark.parametrize("certificate", [None, CERTIFICATE], ids=["plain", "tls"])
+def test_what_a_slow_reader_takes_is_seen(certificate: Path | None) -> None:
+    """Whoever reads 4 kB a second makes the progress that is asked for, whatever the system holds of the answer."""
+
+    given = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal given
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(64):
+                given += 256 * 1024
+                await send({"type": "http.response.body", "body": bytes(256 * 1024), "more_body": True})
+
+    with _running(configured(app, certificate)) as (server, port), contextlib.ExitStack() as opened:
+        caller = opened.enter_context(socket.socket())
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        caller.connect(("127.0.0.1", port))
+        if certificate is not None:
+            trust = ssl.create_default_context(cafile=str(certificate))
+            caller = opened.enter_context(trust.wrap_socket(caller, server_hostname="127.0.0.1"))
+        caller.sendall(ASKED)
+        _until(lambda: given)
+        (connection,) = server.server_state.connections
+
+        def taken() -> int:
+            return given - connection.transport.get_write_buffer_size()
+
+        for _ in range(3):
+            before, same = 0, 0
+            while same < 20:  # until the system takes no more of it
+                time.sleep(0.01)
+                same = same + 1 if taken() == before else 0
+                before = taken()
+            left = int(TAKING_PATIENCE * 4096)
+            while left:
+                left -= len(caller.recv(min(left, 4096)))
+            _until(lambda before=before: taken() - before >= TAKEN_AT_LEAST)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("proxy", "scheme"), [(False, "tp"), (True, "ps")])
+def test_only_a_proxy_that_was_told_of_is_believed(proxy: bool, scheme: str) -> None:
+    running = _running(configured(_app, proxy=proxy))
+    with running as (_, port), httpx.Client(trust_env=False) as client:
+        said = {"X-Forwarded-For": "10.1.2.3", "X-Forwarded-Proto": "https"}
+        assert client.get(f"http://127.0.0.1:{port}/", headers=said).text == scheme

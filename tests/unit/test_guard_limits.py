@@ -13,7 +13,11 @@ from fastapi.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from studio.web.guard import BODY_LIMIT, HEADER_LIMIT, PATH_LIMIT, PIECE, QUERY_LIMIT, Guard
+from studio.imaging.plain_png import MAX_SIDE
+from studio.project.document_values import STATE_LIMIT
+from studio.project.uploads import PIXELS_LIMIT
+from studio.project.wordbook import FILE_LIMIT
+from studio.web.guard import BODY_LIMIT, BODY_LIMITS, HEADER_LIMIT, PATH_LIMIT, PIECE, QUERY_LIMIT, Guard
 
 OURS = "http://127.0.0.1:7860"
 LIMITS = {"/studio/import": 50_000, "/studio/jobs": 2_000}
@@ -139,6 +143,15 @@ def test_addresses_that_are_too_long_are_refused() -> None:
 
 def test_a_prompt_of_4000_characters_of_any_script_fits_an_address() -> None:
     assert _status(query=b"prompt=" + quote("🌊" * 4000).encode()) == 200
+
+
+def test_what_a_person_keeps_fits_through_the_door() -> None:
+    """The largest picture of a painted step without packing, a whole wordbook, and the pixels of a document."""
+    packed = 1.01  # what deflate adds to noise, and more
+    assert BODY_LIMITS["/studio/uploads"] > 4 * PIXELS_LIMIT * packed
+    assert BODY_LIMITS["/studio/pixels"] > 4 * MAX_SIDE**2 * packed
+    assert BODY_LIMITS["/studio/wordbook"] >= FILE_LIMIT
+    assert BODY_LIMITS["/studio/documents"] >= STATE_LIMIT
 
 
 def _status(

@@ -58,6 +58,15 @@ def test_scans_are_found_behind_whatever_a_decoder_skips(between: bytes, monkeyp
         read_picture(hostile)
 
 
+def test_scans_do_not_hide_in_the_head_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A component may be called 0xFF: with the byte after it, that looks like a segment of 8,000 bytes."""
+    hidden = bytes((0xFF, 0xDA, 0, 8, 1, 0xFF, 0xE0, 0x20, 0x3F, 0))
+    hostile = _progressive()[:-2] + hidden * (MAX_SCANS + 1) + b"\xff\xd9"
+    _no_decoder(monkeypatch)
+    with pytest.raises(UnreadablePicture, match="scans"):
+        read_picture(hostile)
+
+
 def test_a_jpeg_with_some_scans_more_is_read() -> None:
     plain = read_picture(_progressive())
     assert plain.shape == (48, 40, 3)

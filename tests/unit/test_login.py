@@ -282,6 +282,14 @@ def test_over_an_encrypted_connection_the_session_stays_there(application: FastA
     client = TestClient(served, base_url="https://studio.example", follow_redirects=False)
     answer = client.post("/studio/login", data={"name": "ann", "password": PASSWORD})
     assert all("Secure" in value for name, value in answer.headers.multi_items() if name == "set-cookie")
+    token = client.cookies["__Host-wavebrush_session"]  # which no other host, and no script of one, can set
+    assert client.get("/").json() == "the page"
+    stranger = TestClient(served, base_url="https://studio.example", follow_redirects=False)
+    assert stranger.get("/studio/who", headers={"cookie": f"wavebrush_session={token}"}).status_code == 401
+    answer = client.post("/studio/logout")
+    assert "Secure" in answer.headers["set-cookie"]
+    assert "__Host-wavebrush_session" not in client.cookies
+    assert client.get("/studio/who").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -505,6 +513,24 @@ def test_sessions_are_bounded_and_the_longest_unused_makes_room(clock: Clock, mo
     sessions.name(first)
     third = sessions.begin("cid")
     assert [sessions.name(token) for token in (first, second, third)] == ["ann", None, "cid"]
+
+
+def test_one_person_cannot_end_the_sessions_of_others(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "MAX_PER_NAME", 2)
+    sessions = Sessions(clock)
+    bob, *anns = sessions.begin("bob"), *(sessions.begin("ann") for _ in range(4))
+    assert [sessions.name(token) for token in (bob, *anns)] == ["bob", None, None, "ann", "ann"]
+    assert len(sessions._sessions) == 3
+
+
+def test_whoever_found_too_many_signing_in_has_not_failed(served: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = visit(served)
+    with monkeypatch.context() as patch:
+        patch.setattr(login, "MAX_WAITING", 0)
+        for _ in range(login.TRIES_PER_NAME + 1):
+            answer = sign_in(client)
+            assert (answer.status_code, "signing in" in answer.text) == (429, True)
+    assert sign_in(client).status_code == 303
 
 
 def test_tokens_are_kept_as_digests(clock: Clock) -> None:
