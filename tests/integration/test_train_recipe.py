@@ -19,6 +19,7 @@ import torch
 pytest.importorskip("efficientnet_lite_pytorch", reason="the recipe needs the train extra")
 
 from diffusers import StableDiffusionPipeline
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from studio.painter import train
 from studio.painter.autoencoder import train_autoencoder
@@ -234,7 +235,9 @@ def test_two_workers_average_the_gradients_of_their_halves(folder: Path) -> None
     model = Denoiser(PRESET, tokenizer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for rank in (0, 1):
         half = draw_batch(latents, table, PRESET.batch // 2, 0, rank)
-        with torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bfloat16(CPU)):
+        # as the training does, to the last digit
+        mixed = torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bfloat16(CPU))
+        with mixed, sdpa_kernel(SDPBackend.MATH):
             errors = velocity_error(model, half.clean, half.noise, half.timesteps, half.tokens, alphas)
         ((errors * loss_weights(half.timesteps, alphas)).mean() / 2).backward()
     parameters = list(model.parameters())

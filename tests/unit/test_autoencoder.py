@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from studio.diffusion.layout import PLANE
@@ -51,6 +52,7 @@ class Autoencoder(nn.Module):
 class Pipe:
     def __init__(self, vae: Autoencoder, device: str = "cpu") -> None:
         self.vae = vae
+        self.scheduler = DDIMScheduler()
         self._execution_device = torch.device(device)
         self.freed = 0
 
