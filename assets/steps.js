@@ -154,13 +154,14 @@ async function refresh() {
 /** Opens a run at a step; without one at the step that is shown, or its last. `anew`: Back returns from it. */
 async function open(id, step = null, anew = true) {
   const mine = (opening += 1);
+  const from = location.hash;
   room.setAttribute("aria-busy", "true");
   if (!state.run) showWaiting();
   try {
     const [facts, offered] = await Promise.all([server.run(id, state), strengths ?? server.strengths().catch(() => null)]);
     if (mine !== opening) return;
     strengths = offered;
-    show(facts, step, anew);
+    show(facts, step, anew, from);
   } catch (problem) {
     if (mine === opening) report(problem, id);
   } finally {
@@ -168,7 +169,8 @@ async function open(id, step = null, anew = true) {
   }
 }
 
-function show(facts, step, anew) {
+/** `from` is the address when the facts were asked for: Back and Forward change it before they tell, and keep theirs. */
+function show(facts, step, anew, from) {
   const fresh = state.run?.id !== facts.id;
   const first = !state.run;
   state.run = facts;
@@ -185,16 +187,17 @@ function show(facts, step, anew) {
   for (const part of Object.values(parts)) part.open?.(facts, strengths);
   turned();
   drawStep();
-  if (visible) address({ id: facts.id, step: state.step }, anew && fresh);
+  if (visible && location.hash === from) address({ id: facts.id, step: state.step }, anew && fresh);
   keepShown({ id: state.run.id, step: state.step });
 }
 
 /** The model has woken: what was told from memory is measured now. */
 async function again() {
   const before = state.run;
+  const from = location.hash;
   before.waking = false; // asked once
   const facts = await server.run(before.id, state).catch(() => null);
-  if (facts && state.run === before && facts.wavelet === state.wavelet && facts.levels === state.levels) show(facts, null, false);
+  if (facts && state.run === before && facts.wavelet === state.wavelet && facts.levels === state.levels) show(facts, null, false, from);
 }
 
 function showEmpty() {
