@@ -28,6 +28,7 @@ from typing import IO
 
 from studio import strict_json
 from studio.errors import StudioError, human_bytes, shown
+from studio.project.names import PICTURE
 
 FORMAT, VERSION = "wavebrush", 1
 MANIFEST = "manifest.json"
@@ -40,17 +41,16 @@ _MANIFEST_LIMIT = 12 * 1024**2
 _PIECE = 1024 * 1024
 _NEVER = (1980, 1, 1, 0, 0, 0)  # the same document gives the same bytes
 
-RUN = r"[0-9]{13}-[0-9a-f]{16}"
 # what may be in it, and how many bytes each may have unpacked
 _KINDS = (
     (re.compile(r"document\.json"), 64 * 1024),
     (re.compile(r"preview\.webp"), 4 * 1024**2),
     (re.compile(r"nodes/[0-9]{6}\.json"), 5 * 1024**2),
     (re.compile(r"pixels/[0-9a-f]{32}\.png"), 72 * 1024**2),
-    (re.compile(rf"pictures/{RUN}\.png"), 64 * 1024**2),
-    (re.compile(rf"runs/{RUN}\.json"), 8 * 1024**2),
-    (re.compile(rf"runs/{RUN}\.(?:strip|source|mask)\.png"), 64 * 1024**2),
-    (re.compile(rf"runs/{RUN}\.safetensors"), LATENTS_LIMIT),
+    (re.compile(rf"pictures/{PICTURE}\.png"), 64 * 1024**2),
+    (re.compile(rf"runs/{PICTURE}\.json"), 8 * 1024**2),
+    (re.compile(rf"runs/{PICTURE}\.(?:strip|source|mask)\.png"), 64 * 1024**2),
+    (re.compile(rf"runs/{PICTURE}\.safetensors"), LATENTS_LIMIT),
 )
 _END = struct.Struct("<4s4H2LH")  # the zip's last record
 _FAR_END = b"PK\x06\x07"  # of a zip that is larger than one may be here

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from studio import strict_json
 from studio.errors import InvalidRequest, shown_value
+from studio.project.names import PICTURE_ID
 
 TILE = 256  # px
 SIDE_RANGE = (1, 4096)  # px
@@ -31,7 +32,6 @@ KINDS = ("picture", "paint", "fill")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PIXELS = re.compile(r"[0-9a-f]{32}")
-_RUN = re.compile(r"[0-9]{13}-[0-9a-f]{16}")
 _TILE = re.compile(r"(0|-?[1-9][0-9]{0,2}),(0|-?[1-9][0-9]{0,2})")
 
 Tiles = Mapping[tuple[int, int], str]  # (column, row) -> id of pixels
@@ -292,7 +292,7 @@ def _facts(value: object, where: str) -> Mapping[str, Any] | None:
         raise InvalidRequest(f"{where} is larger than {FACTS_LIMIT >> 10} kB.", where)
     for name in ("run", "picture"):
         found = value.get(name)
-        if found is not None and not (isinstance(found, str) and _RUN.fullmatch(found)):
+        if found is not None and not (isinstance(found, str) and PICTURE_ID.fullmatch(found)):
             _refuse(f"{where}.{name}", "is the id of a run or null", found)
     return value
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
-import re
-import secrets
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +23,7 @@ from studio.errors import NotFound, StudioError
 from studio.grids import CELL_LIMIT, TEXT_LIMIT, Axis, Grid
 from studio.project.disk import check_free, not_kept, taken
 from studio.project.kept_run import is_plain_file
+from studio.project.names import HOME, PICTURE_ID, home_of, new_id
 from studio.requests import JSON_DEPTH, TextToImage
 from studio.whole_file import write_whole
 
@@ -36,10 +34,6 @@ FORMAT = 1
 ENDS = ("done", "stopped", "failed")
 
 log = logging.getLogger(__name__)
-
-_HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
-_ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # milliseconds since 1970, then 64 random bits
-_PICTURE = re.compile(r"[0-9]{13}-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class GridStore:
         """Deletes what a killed process left half written."""
         with contextlib.suppress(OSError):
             for home in self._folder.iterdir():
-                if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+                if HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
                     for partial in home.glob(".*.part"):
                         partial.unlink(missing_ok=True)
 
@@ -80,7 +74,7 @@ class GridStore:
 
         Raises StudioError if the disk does not take it.
         """
-        grid_id = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(8)}"
+        grid_id = new_id(time.time_ns() // 1_000_000)
         kept = KeptGrid(grid_id, grid, tuple(cells), (None,) * len(cells))
         with self._lock:
             self._write(owner, kept)
@@ -102,13 +96,13 @@ class GridStore:
 
     def discard(self, owner: str, grid_id: str) -> None:
         """Forgets a grid. Its pictures stay."""
-        if _ID.fullmatch(grid_id):
+        if PICTURE_ID.fullmatch(grid_id):
             with self._lock, contextlib.suppress(OSError):
                 self._file(owner, grid_id).unlink(missing_ok=True)
 
     def get(self, owner: str, grid_id: str) -> KeptGrid:
         """Raises NotFound."""
-        found = self._read(owner, grid_id) if _ID.fullmatch(grid_id) else None
+        found = self._read(owner, grid_id) if PICTURE_ID.fullmatch(grid_id) else None
         if found is None:
             raise NotFound("There is no such grid here (any more). Its pictures are in the gallery.")
         return found
@@ -121,7 +115,7 @@ class GridStore:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _home(self, owner: str) -> Path:
-        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
+        return self._folder / home_of(owner)
 
     def _file(self, owner: str, grid_id: str) -> Path:
         return self._home(owner) / f"{grid_id}.json"
@@ -132,7 +126,7 @@ class GridStore:
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._home(owner)):
                 grid_id, _, ending = entry.name.rpartition(".")
-                if ending == "json" and _ID.fullmatch(grid_id):
+                if ending == "json" and PICTURE_ID.fullmatch(grid_id):
                     found.append(grid_id)
         return sorted(found, reverse=True)
 
@@ -215,7 +209,7 @@ def _from_json(grid_id: str, data: bytes) -> KeptGrid:
     pictures = tuple(found["pictures"])
     if not len(cells) == len(pictures) == grid.columns * grid.rows:
         raise ValueError("its cells are not those of its sides")
-    if not all(picture is None or _PICTURE.fullmatch(picture) for picture in pictures):
+    if not all(picture is None or PICTURE_ID.fullmatch(picture) for picture in pictures):
         raise ValueError("a picture of it is none")
     if found["ended"] not in (None, *ENDS) or not isinstance(found["error"], str | None):
         raise ValueError("it ended in no known way")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from studio import strict_json
 from studio.errors import StudioError
 from studio.project.kept_fill import KeptFill
+from studio.project.names import PICTURE_ID
 from studio.requests import TextToImage
 
 FACTS_LIMIT = 8 * 1024**2  # bytes of JSON about one run
@@ -21,7 +21,7 @@ LEVELS_LIMIT = 10  # of wavelets: latents of 1024 a side have no more
 STEP_LIMIT = 4000  # evaluations of the solver: ten times what the longest run makes
 FORMAT = 1
 
-RUN_ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # the id of a picture
+RUN_ID = PICTURE_ID  # a run has the id of its picture
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from typing import BinaryIO
 from studio.errors import StudioError, UnreadablePicture, human_bytes
 from studio.imaging.plain_png import HEADER, Pixels, PlainExtent, extent_at, plain_extent, read_plain
 from studio.project.disk import at_most, check_free, not_kept, taken
+from studio.project.names import HOME, home_of
 from studio.whole_file import flush_folder
 
 PIXELS_BUDGET = 32 * 1024**3  # bytes on disk per owner
@@ -34,7 +35,6 @@ REST = 48 * 3600.0  # seconds for which pixels that no document refers to are ke
 LEAST_REST = 3600.0  # the same where there is no room left
 
 PIXELS_ID = re.compile(r"[0-9a-f]{32}")
-_HOME = re.compile(r"[0-9a-f]{24}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _FLUSHING = 8  # files that are brought to the disk at once, which then writes its journal once for all of them
 
@@ -257,11 +257,11 @@ class PixelStore:
 
     def _homes(self) -> Iterator[Path]:
         for home in self._folder.iterdir():
-            if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+            if HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
                 yield home
 
     def _home(self, owner: str) -> Path:
-        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
+        return self._folder / home_of(owner)
 
     def _path(self, owner: str, pixels_id: str) -> Path:
         return self._home(owner) / pixels_id[:2] / f"{pixels_id}.png"

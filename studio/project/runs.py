@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
 import os
-import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -37,6 +35,7 @@ from studio.project.kept_run import (
     read_facts,
     to_json,
 )
+from studio.project.names import HOME, home_of
 from studio.project.run_files import FACTS, LATENTS, STRIP, SUFFIXES, ours, sweep, write_flushed
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ READ_LIMIT = 32 * 1024**2  # bytes of facts that are held in memory, of everybod
 STRIP_LIMIT = 64 * 1024**2  # bytes of the small previews of one run
 
 log = logging.getLogger(__name__)
-
-_HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class RunStore:
                 pass
             for home in self._folder.iterdir():
                 # somebody's own folder may be called "runs" too: what does not bear our names is never touched
-                if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+                if HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
                     sweep(home)
         except OSError as problem:
             raise StudioError(
@@ -389,7 +386,7 @@ class RunStore:
             log.warning("%s", problem)
 
     def _home(self, owner: str) -> Path:
-        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
+        return self._folder / home_of(owner)
 
     def _reserve(self, owner: str, more: int, latents: int = 0) -> None:
         """Counts files that are about to be written, not so the `latents`. Raises StudioError without room."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
 import re
-import secrets
 import tempfile
 import threading
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, UnreadablePicture, human_bytes
 from studio.imaging.png import REQUEST_KEY, read_png_text
 from studio.project.disk import at_most, check_free, not_kept, taken
+from studio.project.names import HOME, PICTURE, PICTURE_ID, home_of, new_id
 from studio.requests import JSON_DEPTH, JSON_LIMIT, TextToImage
 from studio.whole_file import flush_folder
 
@@ -32,9 +31,7 @@ PICTURES_BUDGET = 64 * 1024**3  # bytes on disk per owner, the bin included
 
 log = logging.getLogger(__name__)
 
-_HOME = re.compile(r"[0-9a-f]{24}")  # an owner's folder
-_PARTIAL = re.compile(r"\.[0-9]{13}-[0-9a-f]{16}\.part")
-_ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")  # milliseconds since 1970, then 64 random bits
+_PARTIAL = re.compile(rf"\.{PICTURE}\.part")
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class PictureStore:
                 pass
             for home in self._folder.iterdir():
                 # somebody's own folder may be called "pictures" too: what does not bear our names is never touched
-                if _HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
+                if HOME.fullmatch(home.name) and home.is_dir() and not home.is_symlink():
                     for entry in os.scandir(home):  # a folder may hold very many
                         if entry.name.startswith(".") and _PARTIAL.fullmatch(entry.name):
                             Path(entry.path).unlink(missing_ok=True)
@@ -86,19 +83,19 @@ class PictureStore:
 
     def add(self, owner: str, png: bytes, made_at: int, seconds: float | None = None) -> str:
         """Keeps a picture and returns its id. Raises StudioError if the disk does not take it."""
-        picture_id = f"{made_at:013d}-{secrets.token_hex(8)}"
+        picture_id = new_id(made_at)
         self._keep(owner, picture_id, png, seconds)
         return picture_id
 
     def adopt(self, owner: str, picture_id: str, png: bytes) -> None:
         """Keeps a picture that has an id already: it was made in another studio. Raises StudioError as `add` does."""
-        if not _ID.fullmatch(picture_id):
+        if not PICTURE_ID.fullmatch(picture_id):
             raise ValueError(f"{picture_id!r} is not the id of a picture.")
         self._keep(owner, picture_id, png, None)
 
     def discard(self, owner: str, picture_id: str) -> None:
         """Deletes a picture for good."""
-        if _ID.fullmatch(picture_id):
+        if PICTURE_ID.fullmatch(picture_id):
             home = self._home(owner)
             with self._lock:
                 with contextlib.suppress(OSError):
@@ -148,7 +145,7 @@ class PictureStore:
             total = 0
             with contextlib.suppress(OSError):
                 for entry in os.scandir(home):
-                    if entry.name.endswith(".png") and _ID.fullmatch(entry.name[:-4]):
+                    if entry.name.endswith(".png") and PICTURE_ID.fullmatch(entry.name[:-4]):
                         total += taken(entry.stat(follow_symlinks=False).st_size)
             self._bytes[home] = total
         return self._bytes[home]
@@ -167,7 +164,7 @@ class PictureStore:
 
     def png(self, owner: str, picture_id: str) -> bytes | None:
         """The bytes of a picture of this owner, or None."""
-        if not _ID.fullmatch(picture_id):
+        if not PICTURE_ID.fullmatch(picture_id):
             return None
         try:
             return (self._home(owner) / f"{picture_id}.png").read_bytes()
@@ -177,13 +174,13 @@ class PictureStore:
     def opened(self, owner: str, picture_id: str) -> BinaryIO | None:
         """The file of a picture of this owner, open for reading, or None."""
         try:
-            return (self._home(owner) / f"{picture_id}.png").open("rb") if _ID.fullmatch(picture_id) else None
+            return (self._home(owner) / f"{picture_id}.png").open("rb") if PICTURE_ID.fullmatch(picture_id) else None
         except OSError:
             return None
 
     def has(self, owner: str, picture_id: str) -> bool:
         """Whether there is such a picture of this owner."""
-        return bool(_ID.fullmatch(picture_id)) and (self._home(owner) / f"{picture_id}.png").is_file()
+        return bool(PICTURE_ID.fullmatch(picture_id)) and (self._home(owner) / f"{picture_id}.png").is_file()
 
     def ids(self, owner: str) -> set[str]:
         """The ids of all pictures of this owner, those in the bin included."""
@@ -191,7 +188,7 @@ class PictureStore:
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._home(owner)):
                 name, _, ending = entry.name.rpartition(".")
-                if ending == "png" and _ID.fullmatch(name):
+                if ending == "png" and PICTURE_ID.fullmatch(name):
                     found.add(name)
         return found
 
@@ -214,7 +211,7 @@ class PictureStore:
         return kept
 
     def _home(self, owner: str) -> Path:
-        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:24]
+        return self._folder / home_of(owner)
 
 
 def note_in(png: bytes) -> dict[str, Any]:

@@ -5,7 +5,6 @@ One small JSON file per owner, written whole. Names are labels inside of it and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, shown_value
 from studio.project.disk import check_free, not_kept
+from studio.project.names import home_of
 from studio.prompts.wildcards import is_list_name
 from studio.requests import PROMPT_LIMIT, TextToImage
 from studio.whole_file import write_whole
@@ -120,7 +120,7 @@ class Wordbooks:
         return book
 
     def _file(self, owner: str) -> Path:
-        return self._folder / f"{hashlib.sha256(owner.encode()).hexdigest()[:24]}.json"
+        return self._folder / f"{home_of(owner)}.json"
 
 
 def _checked_name(kind: str, name: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from studio.project.disk import check_free
 from studio.project.documents import DocumentStore
 from studio.project.flattening import thumbnail
 from studio.project.library import PAGE_LIMIT, Library, LibraryEntry, Wanted
+from studio.project.names import PICTURE_ID
 from studio.project.pixels_store import PixelStore
 from studio.project.runs import RUN_BUDGET, RunStore
 from studio.project.store import PictureStore, request_in
@@ -34,8 +34,6 @@ EXPORT_LIMIT = 500  # pictures in one zip
 EXPORT_BYTES = 2 * 1024**3  # of all of them
 THUMBNAIL = 320  # px
 CACHED = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Cookie"}
-
-_ID = re.compile(r"[0-9]{13}-[0-9a-f]{16}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +62,7 @@ def build_library_routes(kept: Kept, engine: Engine, jobs: Jobs, desk: Desk) -> 
             wanted = _wanted(query)
             limit = min(max(query.whole("limit", 60) or 0, 1), PAGE_LIMIT)
             before = query.text("cursor")
-            if before and not _ID.fullmatch(before):
+            if before and not PICTURE_ID.fullmatch(before):
                 raise InvalidRequest("cursor should be what the page before gave.", "cursor")
             entries, cursor = library.find(owner, wanted, limit, before or None)
             return answer(

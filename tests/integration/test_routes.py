@@ -15,8 +15,9 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from paced_engine import PATIENCE, PacedEngine
+from signed_in import named_by_header
 
 from studio.engine import Engine
 from studio.imaging.png import REQUEST_KEY, write_png
@@ -61,14 +62,7 @@ def studio(tiny_engine: Engine, tiny_model: Path, tmp_path: Path) -> Iterator[St
     store = PictureStore(tmp_path)
     jobs = Jobs(engine, store, queue_limit=6)
     app = FastAPI()
-
-    @app.middleware("http")
-    async def log_in(request: Request, go_on: Any) -> Any:
-        # as the login does: the name of whoever is there
-        if user := request.headers.get("x-user"):
-            request.scope.setdefault("state", {})["user"] = user
-        return await go_on(request)
-
+    named_by_header(app)
     app.include_router(build_routes(engine, jobs, store))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"))

@@ -15,8 +15,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from document_room import DocumentRoom, node_id, room
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from signed_in import named_by_header
 
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.imaging.png import REQUEST_KEY, write_png
@@ -95,13 +96,7 @@ def _tile(seed: int, *channels: int) -> np.ndarray:
 def studio(tmp_path: Path) -> Iterator[Studio]:
     with room(tmp_path) as made:
         app = FastAPI()
-
-        @app.middleware("http")
-        async def log_in(request: Request, go_on: Any) -> Any:
-            if user := request.headers.get("x-user"):
-                request.scope.setdefault("state", {})["user"] = user
-            return await go_on(request)
-
+        named_by_header(app)
         desk = Desk()
         app.include_router(build_pixel_routes(made.pixels, desk))
         library, small = Library(made.database, made.pictures, made.runs), ThumbnailCache(tmp_path)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
+from signed_in import named_by_header
 
 from studio.engine import Engine
 from studio.imaging.png import read_picture, read_png_text
@@ -59,13 +60,7 @@ def opened(engine: Engine, model: str, folder: Path) -> Iterator[Studio]:
     store, wordbooks = PictureStore(folder), Wordbooks(folder)
     jobs = Jobs(engine, store, queue_limit=12)
     app = FastAPI()
-
-    @app.middleware("http")
-    async def log_in(request: Request, go_on: Any) -> Any:
-        if user := request.headers.get("x-user"):
-            request.scope.setdefault("state", {})["user"] = user
-        return await go_on(request)
-
+    named_by_header(app)
     app.include_router(build_routes(engine, jobs, store, wordbooks))
     app.include_router(build_grid_routes(engine, jobs, store, wordbooks, folder, Desk()))
     request = TextToImage("a lake", width=64, height=64, num_inference_steps=2, seed=7, model=model)

@@ -15,9 +15,10 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from paced_engine import PATIENCE, PacedEngine
 from PIL import Image
+from signed_in import named_by_header
 
 from studio.diffusion.run_file import load_recording
 from studio.diffusion.strengths import Strengths
@@ -106,13 +107,7 @@ def studio(_tiny_engine: Engine, tiny_model: Path, folder: Path) -> Iterator[Stu
     viewer = Viewer(engine, runs, data=folder)
     jobs = Jobs(engine, store, queue_limit=6, viewer=viewer)
     app = FastAPI()
-
-    @app.middleware("http")
-    async def log_in(request: Request, go_on: Any) -> Any:
-        if user := request.headers.get("x-user"):
-            request.scope.setdefault("state", {})["user"] = user
-        return await go_on(request)
-
+    named_by_header(app)
     app.include_router(build_routes(engine, jobs, store))
     app.include_router(build_run_routes(engine, jobs, viewer, Uploads()))
     listener = socket.create_server(("127.0.0.1", 0))

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
+from signed_in import named_by_header
 
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.project.pixels_store import PixelStore
@@ -55,13 +56,7 @@ class Studio:
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
     app = FastAPI()
-
-    @app.middleware("http")
-    async def log_in(request: Request, go_on: Any) -> Any:
-        if user := request.headers.get("x-user"):
-            request.scope.setdefault("state", {})["user"] = user
-        return await go_on(request)
-
+    named_by_header(app)
     pixels = PixelStore(tmp_path)
     pixels.prepare()
     for router in (

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from document_room import DocumentRoom, node_id, room
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paced_engine import PATIENCE, PacedEngine
+from signed_in import named_by_header
 
 from studio.__main__ import main
 from studio.engine import Engine
@@ -99,13 +100,7 @@ def opened(tiny_engine: Engine, folder: Path) -> Iterator[Studio]:
         small = ThumbnailCache(folder)
         kept = Kept(folder, made.pictures, made.runs, made.pixels, made.documents, library, small, made.archive)
         app = FastAPI()
-
-        @app.middleware("http")
-        async def log_in(request: Request, go_on: Any) -> Any:
-            if user := request.headers.get("x-user"):
-                request.scope.setdefault("state", {})["user"] = user
-            return await go_on(request)
-
+        named_by_header(app)
         app.include_router(build_routes(engine, jobs, made.pictures))
         app.include_router(build_library_routes(kept, engine, jobs, Desk()))
         model = engine.default_model
