@@ -68,7 +68,8 @@ class Listener(socket.socket):
     __slots__ = ("_accepted",)  # as a socket has them
 
     def __init__(self, family: int = socket.AF_INET) -> None:
-        super().__init__(family, socket.SOCK_STREAM)
+        # TCP by name: asyncio only then sends the end of a short answer at once, 40 ms sooner (TCP_NODELAY)
+        super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, HELD_BY_SYSTEM)  # every connection has it from here
         self._accepted: weakref.WeakKeyDictionary[socket.socket, str | None] = weakref.WeakKeyDictionary()
 
