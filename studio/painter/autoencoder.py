@@ -21,6 +21,7 @@ from studio.painter.features import Perception
 from studio.painter.preset import Preset
 from studio.painter.progress import SAVE_EVERY, Budget, Every, Log, StopSignal, save_checkpoint, write_folder
 from studio.painter.shards import Pictures, open_pictures, to_floats
+from studio.painter.warm_start import grow_autoencoder
 
 NOISE = 0.07  # deviation of the noise on training latents, in units of their own
 HALF_SCALE = 0.25  # share of steps that decode a half-size latent
@@ -193,7 +194,7 @@ def train_autoencoder(
     torch.manual_seed(0)
     autoencoder = build_autoencoder(preset)
     if init is not None and not checkpoint.exists():
-        autoencoder.load_state_dict(AutoencoderTiny.from_pretrained(init, low_cpu_mem_usage=False).state_dict())
+        grow_autoencoder(AutoencoderTiny.from_pretrained(init, low_cpu_mem_usage=False), autoencoder)
     autoencoder.to(device, memory_format=torch.channels_last)
     if init is not None and not checkpoint.exists():
         whiten(autoencoder, validation)

@@ -57,15 +57,11 @@ def export_pipeline(preset: Preset, out: Path, model: Path) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    coder = (
-        torch.load(out / "autoencoder.pt", map_location="cpu", weights_only=True)
-        if (out / "autoencoder.pt").exists()
-        else {}
-    )
     facts = {
         "preset": asdict(preset),
         "denoiser": {key: state[key] for key in ("step", "spent", "samples", "pictures")},
-        "autoencoder": {key: coder.get(key) for key in ("step", "spent")},
+        "autoencoder": _effort(out / "autoencoder.pt"),
+        "decoder": _effort(out / "decoder.pt"),
         "latents": statistics,
         "parameters": {
             name: sum(p.numel() for p in part.parameters())
@@ -89,6 +85,12 @@ def export_pipeline(preset: Preset, out: Path, model: Path) -> None:
             raise FloatingPointError("The exported pipeline paints pictures that are not finite.")
 
     write_folder(model, write)
+
+
+def _effort(checkpoint: Path) -> dict[str, float | None]:
+    """Steps and seconds of a stage; nothing where its weights came from elsewhere."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else {}
+    return {key: state.get(key) for key in ("step", "spent")}
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from safetensors.torch import load_file
 from torch import Tensor
 
 from studio.errors import StudioError
@@ -26,9 +27,21 @@ class Latents:
     scale: float  # makes the deviation 1: the autoencoder's scaling_factor
 
 
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+
 def fingerprint(folder: Path) -> str:
     """A name for the weights in a diffusers folder."""
-    return hashlib.sha256((folder / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[:16]
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:16]
+
+
+def encoder_fingerprint(folder: Path) -> str:
+    """A name for the encoder's weights in an autoencoder's folder: the decoder can learn on, the latents stay."""
+    whole = hashlib.sha256()
+    for name, values in sorted(load_file(folder / WEIGHTS_FILE).items()):
+        if name.startswith("encoder."):
+            whole.update(f"{name} {tuple(values.shape)}".encode() + values.float().contiguous().numpy().tobytes())
+    return whole.hexdigest()[:16]
 
 
 @torch.no_grad()
@@ -52,7 +65,7 @@ def encode_pictures(data: Path, out: Path, *, stop: StopSignal, device: torch.de
     if not vae.exists():
         raise StudioError(f"No autoencoder in '{vae}'. Train it first: python -m studio.painter.train autoencoder.")
     log = Log(out / "latents.jsonl")
-    weights = fingerprint(vae)
+    weights = encoder_fingerprint(vae)
     mark = folder / "weights.txt"
     if not mark.exists() or mark.read_text() != weights:
         for stale in folder.glob("*.npy"):

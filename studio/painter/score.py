@@ -125,7 +125,8 @@ class Settings:
     @property
     def name(self) -> str:
         """Stands for the weights and settings: pictures of another model or setting are never mixed in."""
-        return f"{fingerprint(self.model / 'unet')}-{self.num_inference_steps}-{self.guidance_scale:g}"
+        weights = "-".join(fingerprint(self.model / part)[:8] for part in ("unet", "vae"))
+        return f"{weights}-{self.num_inference_steps}-{self.guidance_scale:g}"
 
 
 def generated(

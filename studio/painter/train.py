@@ -3,10 +3,11 @@
   render       paint training pictures from seeds           -> FOLDER/pictures
   autoencoder  pictures <-> latents                         -> FOLDER/vae
   latents      encode all pictures and mirror images        -> FOLDER/latents
+  decoder      latents -> pictures with texture             -> FOLDER/vae
   denoiser     text encoder and UNet, from noise to latents -> FOLDER/tokenizer, denoiser.pt
   export       an ordinary fp16 pipeline folder             -> --model
   grid         a labelled contact sheet of 24 prompts       -> --model's pictures in --out FILE.png
-  all          render, autoencoder, latents, denoiser, export
+  all          render, autoencoder, latents, decoder, denoiser, export
 
 Every stage resumes what it finds in FOLDER, appends its measurements to FOLDER/STAGE.jsonl, and on SIGTERM or
 Ctrl+C saves and leaves. A budget counts everything spent on a stage, earlier runs included, so the same
@@ -30,6 +31,7 @@ import transformers.utils.logging
 from studio.errors import StudioError
 from studio.painter.autoencoder import train_autoencoder
 from studio.painter.crew import together
+from studio.painter.decoder import train_decoder
 from studio.painter.denoiser import DenoiserStage, prepare_tokenizer, train_denoiser
 from studio.painter.export import export_pipeline, paint_sheet
 from studio.painter.latents import encode_pictures, encoded_shards
@@ -37,7 +39,7 @@ from studio.painter.preset import PRESETS
 from studio.painter.progress import StopSignal, stop_signal
 from studio.painter.render import render_pictures
 
-STAGES = ("render", "autoencoder", "latents", "denoiser", "export")
+STAGES = ("render", "autoencoder", "latents", "decoder", "denoiser", "export")
 
 
 def run_stage(name: str, asked: argparse.Namespace, stop: StopSignal) -> None:
@@ -48,7 +50,7 @@ def run_stage(name: str, asked: argparse.Namespace, stop: StopSignal) -> None:
     data: Path = asked.data or out / "pictures"
     model: Path = asked.model or out / "painter"
     seconds, steps = asked.seconds, asked.steps
-    if name in ("autoencoder", "denoiser") and (seconds, steps, asked.decay) == (None, None, None):
+    if name in ("autoencoder", "decoder", "denoiser") and (seconds, steps, asked.decay) == (None, None, None):
         raise StudioError(f"The {name} stage needs a budget: --seconds, --steps or --decay.")
 
     match name:
@@ -77,6 +79,8 @@ def run_stage(name: str, asked: argparse.Namespace, stop: StopSignal) -> None:
             )
         case "latents":
             encode_pictures(data, out, stop=stop, device=device)
+        case "decoder":
+            train_decoder(preset, data, out, seconds=seconds, steps=steps, decay=asked.decay, stop=stop, device=device)
         case "denoiser":
             prepare_tokenizer(preset, encoded_shards(data, out), out / "tokenizer")
             stage = DenoiserStage(

@@ -1,15 +1,16 @@
-"""Start a new denoiser from an older painter: its UNet, with layers added where the new one has more, and the
+"""Start from an older painter: its autoencoder and its UNet, with layers added where the new ones have more, and the
 words that both tokenizers know.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
-from torch import Tensor
+from diffusers import AutoencoderTiny, UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from studio.errors import StudioError
@@ -88,3 +89,37 @@ def _copy_tokens(new: Tensor, old: Tensor, vocabulary: dict[str, int], old_vocab
     new.mul_(old.std() / new.std().clamp_min(1e-6))
     new[[row for row, _ in shared]] = old[[row for _, row in shared]]
     return len(shared)
+
+
+@torch.no_grad()
+def grow_autoencoder(old: AutoencoderTiny, new: AutoencoderTiny) -> None:
+    """Copies `old` into `new`, whose decoder may have more blocks per resolution.
+
+    The last convolution of an added block is zero, so that it only rectifies. Raises StudioError for other sizes.
+    """
+    state = new.decoder.layers.state_dict()
+    for name, fresh in state.items():
+        if name.endswith(("conv.4.weight", "conv.4.bias")):
+            fresh.zero_()
+    places = {place: index for index, place in enumerate(_places(new))}
+    try:
+        for name, known in old.decoder.layers.state_dict().items():
+            index, rest = name.split(".", 1)
+            state[f"{places[_places(old)[int(index)]]}.{rest}"] = known
+        new.decoder.layers.load_state_dict(state)
+        new.encoder.load_state_dict(old.encoder.state_dict())
+    except (KeyError, RuntimeError) as problem:
+        raise StudioError(f"The autoencoder to start from has other sizes than the preset: {problem}") from problem
+
+
+def _places(autoencoder: AutoencoderTiny) -> list[tuple[str, int, int]]:
+    """What each layer of the decoder is: its class, the halvings undone before it, and which of those it is."""
+    places: list[tuple[str, int, int]] = []
+    doubled, seen = 0, Counter[str]()
+    for layer in autoencoder.decoder.layers:
+        kind = type(layer).__name__
+        places.append((kind, doubled, seen[kind]))
+        seen[kind] += 1
+        if isinstance(layer, nn.Upsample):
+            doubled, seen = doubled + 1, Counter[str]()
+    return places

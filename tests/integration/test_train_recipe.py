@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from studio.painter import train
 from studio.painter.autoencoder import train_autoencoder
 from studio.painter.crew import together
+from studio.painter.decoder import train_decoder
 from studio.painter.denoiser import (
     Denoiser,
     DenoiserStage,
@@ -35,7 +36,7 @@ from studio.painter.denoiser import (
     train_denoiser,
     velocity_error,
 )
-from studio.painter.latents import load_latents
+from studio.painter.latents import encoder_fingerprint, fingerprint, load_latents
 from studio.painter.preset import PRESETS
 from studio.painter.progress import StopSignal
 from studio.painter.shards import open_pictures
@@ -68,6 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe("render", out, "--pictures", "60", "--shard", "30")
     recipe("autoencoder", out, "--steps", "12")
     recipe("latents", out)
+    recipe("decoder", out, "--steps", "12")
     recipe("denoiser", out, "--steps", "12")
     recipe("export", out)
     return out
@@ -138,6 +140,7 @@ def test_facts_tell_what_the_model_was_trained_on(trained: Path) -> None:
     assert facts["denoiser"]["step"] == 12
     assert facts["denoiser"]["samples"] == 12 * PRESET.batch
     assert facts["denoiser"]["pictures"] == count
+    assert facts["autoencoder"]["step"] == facts["decoder"]["step"] == 12
     assert len(facts["latents"]["mean"]) == PRESET.latent_channels
 
 
@@ -215,6 +218,34 @@ def test_a_stopped_and_resumed_autoencoder_equals_an_uninterrupted_one(trained: 
     go("resumed", StopSignal())
     names = ("resumed", "straight")
     assert_same(*(checkpoint(tmp_path / name, "autoencoder.pt") for name in names))
+
+
+def test_a_stopped_and_resumed_decoder_equals_an_uninterrupted_one(trained: Path, tmp_path: Path) -> None:
+    def go(name: str, stop: StopSignal) -> None:
+        train_decoder(PRESET, trained / "pictures", tmp_path / name, steps=8, stop=stop, device=CPU)
+
+    for name in ("straight", "resumed"):
+        for part in ("vae", "latents"):
+            shutil.copytree(trained / part, tmp_path / name / part)
+    go("straight", StopSignal())
+    go("resumed", StopAfter(3))
+    assert checkpoint(tmp_path / "resumed", "decoder.pt")["step"] == 3
+    go("resumed", StopSignal())
+    assert_same(*(checkpoint(tmp_path / name, "decoder.pt") for name in ("resumed", "straight")))
+
+
+def test_the_decoder_learns_and_leaves_encoder_and_latents_as_they_were(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    folder = tmp_path / "run"
+    (folder / "decoder.pt").unlink()
+    before, latents = (folder / "vae").rename(tmp_path / "before"), sorted((folder / "latents").glob("*.npy"))
+    shutil.copytree(before, folder / "vae")
+    written = [path.stat().st_mtime_ns for path in latents]
+    recipe("decoder", folder, "--steps", "3")
+    recipe("latents", folder)
+    assert [path.stat().st_mtime_ns for path in latents] == written
+    assert encoder_fingerprint(folder / "vae") == encoder_fingerprint(before)
+    assert fingerprint(folder / "vae") != fingerprint(before)
 
 
 def test_a_finished_budget_is_not_exceeded_and_decay_goes_on_from_it(folder: Path) -> None:
