@@ -6,7 +6,7 @@ import { createCanvas, TOOLS } from "./canvas.js";
 import { decodePng } from "./canvas_png.js";
 import { createToolbar } from "./canvas_toolbar.js";
 import { button, h } from "./dom.js";
-import { putBackInto } from "./fill_back.js";
+import { documentOf, layerOf, putBackInto } from "./fill_back.js";
 import { createColours } from "./fill_colours.js";
 import { documentOfPicture, emptyDocument, lineOf, nameOf, recover } from "./fill_document.js";
 import { createDocuments } from "./fill_documents.js";
@@ -217,16 +217,16 @@ async function make(width, height) {
 /** A run of a fill takes the place of the layer that it came of. */
 async function fromRun(wish) {
   if (parts.steps.active()) return notice("A step is being painted on. Give it back or cancel it first.", true);
-  if (!current) {
-    const list = await parts.documents.refresh();
-    const last = list.find(({ id }) => id === lastDocument()) ?? list[0];
-    if (last) await open(last.id);
-  } else address(current.id);
   if (run.busy()) return notice("Keep a variation or discard them first.", true);
-  const comparison = current ? await putBackInto(canvas, wish) : null;
-  if (!comparison) return notice("No layer of this document came of that run. Open the document that it was made in, then put it there once more.", true);
+  const place = current && layerOf(canvas.layers, wish.family) ? current.id : await documentOf(wish.family);
+  if (place && place !== current?.id) await open(place);
+  else if (current) address(current.id);
+  else await close();
+  if (!place) return notice("No document shows a layer that came of that run: it was deleted, hidden or undone.", true);
+  const comparison = await putBackInto(canvas, wish);
   leaveAgain();
-  return notice(`It is in its place: ${count(comparison.untouched)} pixels untouched, ${count(comparison.outside_changed)} changed. Undo takes it back.`);
+  const unfinished = Number.isInteger(comparison.early) ? ` It was stopped at step ${comparison.early} of ${comparison.steps}, and Steps can paint it to its end.` : "";
+  return notice(`It is in its place: ${count(comparison.untouched)} pixels untouched, ${count(comparison.outside_changed)} changed. Undo takes it back.${unfinished}`);
 }
 
 /** What is on the canvas is about to be another thing. */

@@ -5,6 +5,8 @@ import { Refusal, Silence, ask, at, post } from "./server.js";
 const JSON_TYPE = { "Content-Type": "application/json" };
 
 export const documents = () => ask("documents");
+/** Documents in which a layer came of one of these runs, the one used last first. */
+export const documentsOf = (runs) => ask(`documents?runs=${runs.slice(0, 200).join(",")}`);
 export const readDocument = (id) => ask(`documents/${id}`);
 export const makeDocument = (name, state) => post("documents", { name, state });
 export const addNode = (id, node) => post(`documents/${id}/nodes`, node);

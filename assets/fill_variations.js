@@ -64,11 +64,12 @@ export function createVariations(actions, draw) {
       const { part, picture: room, words } = slots[index];
       const painting = picture.state === "running" && !over;
       const failed = picture.state === "failed";
+      const early = picture.layer && Number.isInteger(picture.stopped_at) ? `stopped at step ${picture.stopped_at} of ${job.steps}` : "";
       part.classList.toggle("waits", !picture.layer && !painting && !failed);
       part.classList.toggle("failed", failed);
       part.disabled = !picture.layer && !painting && !failed;
-      part.setAttribute("aria-label", `Variation ${index + 1}, ${picture.layer ? "finished" : painting ? "being painted" : failed ? `failed: ${picture.error ?? job.error ?? ""}` : over ? "not painted" : "waiting"}`);
-      part.title = failed ? (picture.error ?? job.error ?? "") : "";
+      part.setAttribute("aria-label", `Variation ${index + 1}, ${picture.layer ? early || "finished" : painting ? "being painted" : failed ? `failed: ${picture.error ?? job.error ?? ""}` : over ? "not painted" : "waiting"}`);
+      part.title = failed ? (picture.error ?? job.error ?? "") : early && `${early[0].toUpperCase()}${early.slice(1)}: what the model expected then. Steps can paint it to its end.`;
       if (picture.layer && drawn.get(index) !== picture.id) {
         drawn.set(index, picture.id);
         const image = h("canvas", { width: 192, height: 192 });
@@ -90,7 +91,7 @@ export function createVariations(actions, draw) {
       } else if (!picture.layer && (failed || picture.state === "waiting" || picture.state === "queued" || over || !room.firstChild)) {
         room.replaceChildren(h("span", {}, failed ? "!" : String(index + 1)));
       }
-      words.textContent = failed ? "failed" : String(index + 1);
+      words.textContent = failed ? "failed" : early ? `${index + 1}, unfinished` : String(index + 1);
     });
     for (const [index, { part }] of slots.entries()) part.setAttribute("aria-pressed", String(chosen === index));
     row.firstChild.setAttribute("aria-pressed", String(chosen === null));

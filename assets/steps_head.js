@@ -36,7 +36,7 @@ export function createHeadView(actions, view) {
   const fill = button("quiet", "Open in Fill", "fill", () => openInFill({ id: run.id, request: run.request }));
   fill.title = "The finished picture as a document of its own, to paint on and to fill";
   const back = button("quiet", "Put into its picture", "layers", () => putBack(run.id, run.tree.map(({ id }) => id)));
-  back.title = "Instead of the fill in the document that it was made in. Undo takes it back.";
+  back.title = "Instead of the fill in the document that it was made in, which is opened. Undo takes it back.";
   const compare = button("quiet", "Compare", "compare", () => actions.compare("side"));
   const link = (words, iconName) => h("a", { class: "wb-btn quiet", download: "" }, icon(iconName), words);
   const sheet = link("Contact sheet", "grid");

@@ -25,7 +25,7 @@ from studio.imaging.png import read_picture, write_png
 from studio.job import FINISHED, Job, Slot, told_of, too_many
 from studio.picture import Picture
 from studio.project.pixels_store import PixelStore
-from studio.project.store import PictureStore
+from studio.project.store import PictureStore, request_in
 from studio.requests import COUNT_RANGE, TextToImage, batch
 from studio.viewer.branching import paint
 from studio.viewer.facts import ribbon_of
@@ -301,7 +301,8 @@ class Jobs:
         if filling is None:
             raise StudioError("This is a picture of its own and no fill. Open it in Fill as a document.")
         filled = filling.finished(Picture(read_picture(png), filling.painting, seconds=0.0))
-        return {"id": picture_id, **told_of(filling), **self._laid_over(owner, filled)}
+        stopped_at = request_in(png)[1]
+        return {"id": picture_id, "stopped_at": stopped_at, **told_of(filling), **self._laid_over(owner, filled)}
 
     def _laid(self, job: Job, slot: Slot, filled: Filled | None) -> dict[str, Any] | None:
         """What is told of a fill once it is there."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -239,16 +240,28 @@ class DocumentStore:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def listed(
-        self, owner: str, query: str = "", limit: int = 60, offset: int = 0, binned: bool = False
+        self,
+        owner: str,
+        query: str = "",
+        limit: int = 60,
+        offset: int = 0,
+        binned: bool = False,
+        runs: Sequence[str] = (),
     ) -> list[DocumentFacts]:
-        """The owner's documents, the one used last first; with `query`, those whose names hold all of its words."""
+        """The owner's documents, the one used last first; with `query`, those whose names hold all of its words.
+
+        With `runs`, those in whose history a layer came of one of these runs.
+        """
         wanted = searched(query).split()[:16]
         conditions = ["owner = ?", f"binned_at IS {'NOT ' if binned else ''}NULL"]
         conditions += ["instr(words, ?) > 0"] * len(wanted)
+        if runs:
+            marks = ", ".join("?" * len(runs))
+            conditions.append(f"id IN (SELECT document FROM refs WHERE kind = 'run' AND refs.id IN ({marks}))")
         with self.database.read() as rows:
             found = rows.execute(
                 f"SELECT * FROM documents WHERE {' AND '.join(conditions)} ORDER BY used_at DESC, id LIMIT ? OFFSET ?",
-                (owner, *wanted, limit, offset),
+                (owner, *wanted, *runs, limit, offset),
             ).fetchall()
         return [facts_in(row) for row in found]
 

@@ -27,6 +27,7 @@ from studio.web.owners import owner_of
 
 BODY_LIMIT = STATE_LIMIT + 64 * 1024  # bytes of a state and the words around it
 THUMBNAIL = 320  # px
+RUNS_LIMIT = 200  # of a family, whose documents are asked for
 CHANGING = {"Cache-Control": "no-store"}
 
 
@@ -42,7 +43,11 @@ def build_document_routes(
             owner, query = owner_of(request), Query(request)
             limit = min(max(query.whole("limit", 60) or 0, 1), 500)
             offset = max(query.whole("cursor", 0) or 0, 0)
-            found = documents.listed(owner, query.text("query")[:400], limit + 1, offset, query.text("bin") == "1")
+            runs = [each for each in query.text("runs").split(",") if each]
+            if len(runs) > RUNS_LIMIT:
+                raise InvalidRequest(f"At most {RUNS_LIMIT} runs are looked for at once, not {len(runs)}.", "runs")
+            words, binned_ones = query.text("query")[:400], query.text("bin") == "1"
+            found = documents.listed(owner, words, limit + 1, offset, binned_ones, runs)
             here, binned = documents.count(owner)
             return answer(
                 {

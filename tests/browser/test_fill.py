@@ -249,6 +249,20 @@ def test_reload_during_a_fill_finds_it_again(fill: FillPage) -> None:
     expect(fill.layers).to_have_count(2)
 
 
+def test_a_stopped_variation_says_that_it_is_unfinished(fill: FillPage) -> None:
+    fill.open_picture(landscape())
+    fill.mask_rectangle(20, 20, 100, 100)
+    fill.settle_for(steps=50, variations=2)
+    fill.prompt.fill("a lake")
+    fill.button.click()
+    expect(fill.page.locator(".wb-fill-run")).to_contain_text(re.compile(r"step ([5-9]|[1-4]\d) of 50"), timeout=SLOW)
+    fill.page.get_by_role("button", name="Stop", exact=True).click()
+    fill.expect_variations()
+    early = fill.page.get_by_role("button", name=re.compile(r"^Variation \d, stopped at step \d+ of 50$"))
+    expect(early).to_have_count(1)
+    expect(early).to_contain_text("unfinished")
+
+
 def test_empty_prompt_is_asked_for_in_words(fill: FillPage) -> None:
     fill.open_picture(landscape())
     fill.mask_rectangle(20, 20, 60, 60)

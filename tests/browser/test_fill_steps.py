@@ -241,18 +241,31 @@ def test_the_loop_of_painting_and_regenerating_is_one_flow(
     assert (fill.flat() == once).all()
 
 
-def test_a_run_whose_fill_is_not_here_is_not_put_anywhere(fill: FillPage, steps: StepsPage, studio: Studio) -> None:
+def test_a_run_goes_into_the_document_that_it_was_made_in_and_nowhere_else(
+    fill: FillPage, steps: StepsPage, studio: Studio
+) -> None:
     fill.open_picture(landscape(), "First")
     fill.mask_rectangle(30, 30, 80, 80)
     fill.settle_for(steps=2)
     fill.fill("a hut")
     fill.keep()
     run = fill.state()["layers"][-1]["facts"]["run"]
-    fill.open_picture(landscape(), "Another")
+    first, head = fill.document, fill.head()
+    another = fill.open_picture(landscape(), "Another")
+    untouched = fill.head()
+    steps.open(run)
+    fill.page.get_by_role("button", name="Put into its picture").click()
+    expect(fill.notice).to_contain_text("It is in its place")
+    assert fill.opened() == first != another
+    assert fill.head() == untouched
+    fill.document = first
+    fill.expect_moved(head)
+    fill.undo()
+    fill.undo()  # the fill itself: now no document shows it
     before = fill.head()
     steps.open(run)
     fill.page.get_by_role("button", name="Put into its picture").click()
-    expect(fill.notice).to_contain_text("No layer of this document came of that run")
+    expect(fill.notice).to_contain_text("No document shows a layer that came of that run")
     assert fill.head() == before
     plain = paint_run(studio.url, "a coast at sunset", steps=2)
     steps.open(plain)

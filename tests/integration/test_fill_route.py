@@ -195,6 +195,8 @@ def test_a_stopped_fill_keeps_its_layer_as_it_stood(studio: Studio, picture: np.
     first, second = studio.ended(answer)["pictures"]
     assert (first["state"], second["state"], second["layer"]) == ("stopped", "stopped", None)
     assert first["stopped_at"] == 2 and first["count"]["outside_changed"] == 0
+    told = studio.client.post("/studio/fills/layer", json={"run": first["id"]}).json()
+    assert (told["stopped_at"], told["layer"]) == (2, first["layer"])
     layer = studio.layer(first)
     assert not (paste(picture, layer, first["layer"]["x"], first["layer"]["y"]) != picture)[mask == 0].any()
 
@@ -255,6 +257,7 @@ def test_the_layer_of_a_kept_fill_and_of_its_branches_is_there_again(
     told = studio.client.post("/studio/fills/layer", json={"run": slot["id"]}).json()
     for name in ("fill", "frame", "working", "layer", "count"):
         assert told[name] == slot[name], name
+    assert told["stopped_at"] is None
     branch = studio.client.post(
         f"/studio/runs/{slot['id']}/branch", json={"from": 2, "request": {"guidance_scale": 9}}
     )

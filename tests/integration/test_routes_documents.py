@@ -198,6 +198,19 @@ def test_the_list_comes_in_pages(studio: Studio) -> None:
     assert studio.get("documents", status=422, limit="x")["field"] == "limit"
 
 
+def test_documents_are_found_by_the_runs_that_their_layers_came_of(studio: Studio) -> None:
+    (tile,) = studio.send(_tile(1, 4))
+    run, ids = "1700000000000-0123456789abcdef", []
+    for facts in ({"run": run}, None):
+        state = studio.state(tile)
+        state["layers"][0]["facts"] = facts
+        ids.append(studio.client.post("/studio/documents", json={"name": "x", "state": state}).json()["id"])
+    found = studio.client.get("/studio/documents", params={"runs": f"{run},1700000000000-0000000000000000"}).json()
+    assert [entry["id"] for entry in found["documents"]] == ids[:1]
+    many = studio.client.get("/studio/documents", params={"runs": ",".join([run] * 201)})
+    assert (many.status_code, many.json()["field"]) == (422, "runs")
+
+
 def test_nobody_reaches_the_documents_of_another(studio: Studio) -> None:
     document, node, state = studio.create()
     tile = state["layers"][0]["tiles"]["0,0"]

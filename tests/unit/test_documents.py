@@ -266,6 +266,23 @@ def test_search_finds_all_words_in_any_order_and_case(made: DocumentRoom) -> Non
         assert {facts.id for facts in made.documents.listed("me", query)} == {ids[k] for k in found}, query
 
 
+def test_the_documents_of_a_run_are_those_in_whose_history_a_layer_came_of_it(made: DocumentRoom) -> None:
+    runs, tile = [f"{number:013d}-{number:016x}" for number in range(3)], made.tile(1)
+
+    def state(run: str | None) -> State:
+        return State(9, 9, (Layer("a", "", "fill", 0, 0, True, 100, {(0, 0): tile}, {"run": run}),))
+
+    first, head = made.documents.create("me", "first", state(runs[0]))
+    made.documents.append("me", first, node_id(), head, "Put back", state(runs[1]))  # it stays in the history
+    second, _ = made.documents.create("me", "second", state(runs[1]))
+    binned, _ = made.documents.create("me", "binned", state(runs[0]))
+    made.documents.delete("me", binned)
+    for wanted, found in ((runs[:1], {first}), (runs[1:2], {first, second}), (runs[2:], set()), ([], {first, second})):
+        assert {facts.id for facts in made.documents.listed("me", runs=wanted)} == found
+    assert {facts.id for facts in made.documents.listed("me", "second", runs=runs)} == {second}
+    assert made.documents.listed("you", runs=runs) == []
+
+
 def test_a_copy_has_the_history_and_lives_on_its_own(made: DocumentRoom) -> None:
     document, first = made.documents.create("me", "Coast", made.state(1))
     made.append(document, first, 2)
