@@ -31,15 +31,15 @@ from studio.painter.shards import Shard, open_pictures, to_floats
 from studio.painter.warm_start import grow_autoencoder
 
 WEIGHTS = {"pixel": 0.5, "low": 1.0, "perceptual": 0.2}  # no gradient loss: it wants every grain in its place
-JUDGED = 0.7  # length of the judge's gradient on a picture, as a share of the reconstruction's
+ADVERSARIAL_WEIGHT = 0.7  # length of the discriminator's gradient on a picture, as a share of the reconstruction's
 MEMORY = 0.998  # of the averaged weights, per step
-MAGNIFIED = 5.0
-ALONE = 200  # steps before the judge is listened to: added layers find their place, and it learns to see
+MAGNIFIED = 5.0  # how much the discriminator is shown of the fine detail
+ALONE = 200  # steps before the discriminator is listened to: added layers find their place, and it learns to see
 MEASURE_EVERY = 250  # steps
 BANDS = 3  # of detail, fine to coarse, whose strength is measured
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """Tells rendered pictures from decoded ones, patch by patch, given the latent that they belong to.
 
     Two verdicts: on patches of 13 pixels, for grain, and on larger ones at a cell of the latent each. It is shown the
@@ -75,18 +75,18 @@ def _verdict(old: int, inside: int) -> nn.Module:
     return nn.Sequential(first, nn.LeakyReLU(0.2), last)
 
 
-def judging_loss(of_rendered: list[Tensor], of_decoded: list[Tensor]) -> Tensor:
-    """What the judge pays: a hinge on either side. Scalar."""
+def discriminator_loss(of_rendered: list[Tensor], of_decoded: list[Tensor]) -> Tensor:
+    """What the discriminator pays: a hinge on either side. Scalar."""
     pairs = zip(of_rendered, of_decoded, strict=True)
     return torch.stack([F.relu(1 - real).mean() + F.relu(1 + made).mean() for real, made in pairs]).mean()
 
 
-def passing_loss(of_decoded: list[Tensor]) -> Tensor:
+def adversarial_loss(of_decoded: list[Tensor]) -> Tensor:
     """What the decoder pays for being told apart. Scalar."""
     return torch.stack([-made.mean() for made in of_decoded]).mean()
 
 
-def likeness_loss(made: Tensor, wanted: Tensor, perception: Perception) -> Tensor:
+def tolerant_reconstruction_loss(made: Tensor, wanted: Tensor, perception: Perception) -> Tensor:
     """Distance of (B, 3, H, W) pictures in [-1, 1] that leaves fine texture its freedom. Scalar."""
     error = made - wanted
     low = sum((F.avg_pool2d(error, size).abs().mean() for size in (2, 4, 8)), error.new_zeros(()))
@@ -94,10 +94,10 @@ def likeness_loss(made: Tensor, wanted: Tensor, perception: Perception) -> Tenso
     return WEIGHTS["pixel"] * error.abs().mean() + WEIGHTS["low"] * low + WEIGHTS["perceptual"] * perceptual
 
 
-def joined_gradient(made: Tensor, likeness: Tensor, passing: Tensor, share: float) -> Tensor:
-    """The gradient of `likeness` on `made`, and that of `passing` at `share` of its length, added."""
-    near, told = (torch.autograd.grad(loss, made, retain_graph=True)[0] for loss in (likeness, passing))
-    joined: Tensor = near + share * near.norm() / told.norm().clamp_min(1e-12) * told
+def joined_gradient(made: Tensor, reconstruction: Tensor, adversarial: Tensor, share: float) -> Tensor:
+    """The gradient of `reconstruction` on `made`, and that of `adversarial` at `share` of its length, added."""
+    near, real = (torch.autograd.grad(loss, made, retain_graph=True)[0] for loss in (reconstruction, adversarial))
+    joined: Tensor = near + share * near.norm() / real.norm().clamp_min(1e-12) * real
     return joined
 
 
@@ -149,8 +149,8 @@ def _strengths(pictures: Tensor) -> list[Tensor]:
     return found
 
 
-class Contest:
-    """The decoder, its judge, and one step of both."""
+class AdversarialTraining:
+    """The decoder, its discriminator, and one step of both."""
 
     def __init__(self, started_from: AutoencoderTiny, preset: Preset, device: torch.device) -> None:
         torch.manual_seed(0)
@@ -159,40 +159,40 @@ class Contest:
             grow_autoencoder(started_from, some)
             some.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.decoder = self.autoencoder.decoder.requires_grad_(True)
-        self.judge = Judge(preset.latent_channels, preset.reduction).to(device)
-        self.judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator = Discriminator(preset.latent_channels, preset.reduction).to(device)
+        self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.perception = Perception().to(device)
-        self.rates = (preset.coder_rate / 3, preset.coder_rate / 2)  # the judge has to be ahead
-        self.optimizer, self.judging = (
+        self.rates = (preset.coder_rate / 3, preset.coder_rate / 2)  # the discriminator has to be ahead
+        self.optimizer, self.discriminator_optimizer = (
             torch.optim.AdamW(network.parameters(), rate, betas=(0.5, 0.95), weight_decay=1e-4)
-            for network, rate in zip((self.decoder, self.judge), self.rates, strict=True)
+            for network, rate in zip((self.decoder, self.discriminator), self.rates, strict=True)
         )
         self.device, self.mixed = device, computes_in_bfloat16(device)
 
-    def step(self, pictures: Tensor, latents: Tensor, *, rate: float, judged: float) -> dict[str, float]:
+    def step(self, pictures: Tensor, latents: Tensor, *, rate: float, adversarial_weight: float) -> dict[str, float]:
         """One step on (B, 3, S, S) pictures and their (B, C, s, s) latents at `rate` times the full rate.
 
-        `judged` is the weight of the judge, see `joined_gradient`. Returns the losses by name.
+        `adversarial_weight` is the weight of the discriminator, see `joined_gradient`. Returns the losses by name.
         """
-        for optimizer, full in zip((self.optimizer, self.judging), self.rates, strict=True):
+        for optimizer, full in zip((self.optimizer, self.discriminator_optimizer), self.rates, strict=True):
             optimizer.param_groups[0]["lr"] = full * rate
         wanted = pictures.contiguous(memory_format=torch.channels_last)
         with self._mixed():
             noisy = latents + NOISE * torch.randn_like(latents)
             made = self.autoencoder.decode(noisy).sample.float()
             shown = made.detach().contiguous(memory_format=torch.channels_last)
-            told = judging_loss(self.judge(wanted, latents), self.judge(shown, latents))
-        _descend(self.judging, told.float())
+            hinge = discriminator_loss(self.discriminator(wanted, latents), self.discriminator(shown, latents))
+        _descend(self.discriminator_optimizer, hinge.float())
         shown.requires_grad_()
         with self._mixed():
-            likeness = likeness_loss(shown, wanted, self.perception)
-            passing = passing_loss(self.judge(shown, latents))
-        gradient = joined_gradient(shown, likeness, passing, judged)
+            reconstruction = tolerant_reconstruction_loss(shown, wanted, self.perception)
+            adversarial = adversarial_loss(self.discriminator(shown, latents))
+        gradient = joined_gradient(shown, reconstruction, adversarial, adversarial_weight)
         _descend(self.optimizer, (made * gradient).sum(), clip=1.0)
         return {
-            "likeness": float(likeness.detach()),
-            "passing": float(passing.detach()),
-            "judging": float(told.detach()),
+            "reconstruction": float(reconstruction.detach()),
+            "adversarial": float(adversarial.detach()),
+            "discriminator": float(hinge.detach()),
         }
 
     @torch.no_grad()
@@ -209,17 +209,17 @@ class Contest:
 
     def state(self) -> dict[str, object]:
         """All that the next step depends on."""
-        parts = {"decoder": self.decoder, "averaged": self.averaged.decoder, "judge": self.judge}
-        parts |= {"optimizer": self.optimizer, "judging": self.judging}
+        parts = {"decoder": self.decoder, "averaged": self.averaged.decoder, "discriminator": self.discriminator}
+        parts |= {"optimizer": self.optimizer, "discriminator_optimizer": self.discriminator_optimizer}
         return {name: part.state_dict() for name, part in parts.items()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes on from what `state` returned."""
         self.decoder.load_state_dict(state["decoder"])
         self.averaged.decoder.load_state_dict(state["averaged"])
-        self.judge.load_state_dict(state["judge"])
+        self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.judging.load_state_dict(state["judging"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
 
     def _mixed(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
@@ -252,18 +252,20 @@ def train_decoder(
     checkpoint = out / "decoder.pt"
     encoded = Encoded.of(data, out)
     validation = to_floats(open_pictures(data).held_back(), device)
-    contest = Contest(AutoencoderTiny.from_pretrained(out / "vae", low_cpu_mem_usage=False), preset, device)
+    training = AdversarialTraining(
+        AutoencoderTiny.from_pretrained(out / "vae", low_cpu_mem_usage=False), preset, device
+    )
     batch = max(preset.coder_batch // 2, 1)  # whole pictures, where the autoencoder learns from as many crops
 
     step, spent = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        contest.load(state)
+        training.load(state)
         step, spent = state["step"], state["spent"]
 
     def save() -> None:
-        save_checkpoint(checkpoint, contest.state() | {"step": step, "spent": spent})
-        write_folder(out / "vae", contest.averaged.save_pretrained)
+        save_checkpoint(checkpoint, training.state() | {"step": step, "spent": spent})
+        write_folder(out / "vae", training.averaged.save_pretrained)
 
     budget = Budget.of(seconds, steps, preset.fade, decay, spent, step)
     saving = Every(save_every)
@@ -275,22 +277,22 @@ def train_decoder(
         torch.manual_seed(step)
         pictures, latents = encoded.draw(batch, random)
         rate = min(1, (step + 1) / 50) * max(0.02, budget.rate(spent, step))
-        found = contest.step(
+        found = training.step(
             to_floats(pictures, device),
             torch.from_numpy(latents).to(device),
             rate=rate,
-            judged=JUDGED if step >= ALONE else 0.0,
+            adversarial_weight=ADVERSARIAL_WEIGHT if step >= ALONE else 0.0,
         )
         losses.append(found)
         step += 1
-        contest.average(min(MEMORY, step / (step + 10)))
+        training.average(min(MEMORY, step / (step + 10)))
         spent = spent_before + time.monotonic() - began
         if step % MEASURE_EVERY == 0:
             speed = (step - first_step) * batch / (time.monotonic() - began)
             means = {name: float(np.mean([each[name] for each in losses])) for name in found}
-            log.write(step=step, seconds=spent, speed=speed, **means, **contest.facts(validation))
+            log.write(step=step, seconds=spent, speed=speed, **means, **training.facts(validation))
             losses = []
         if saving.due():
             save()
     save()
-    log.write(step=step, seconds=spent, **contest.facts(validation), stopped=bool(stop))
+    log.write(step=step, seconds=spent, **training.facts(validation), stopped=bool(stop))

@@ -1,4 +1,4 @@
-"""The decoder's judge, its crops with their latents, and how an older autoencoder grows."""
+"""The decoder's discriminator, its crops with their latents, and how an older autoencoder grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import torch
 
 from studio.errors import StudioError
 from studio.painter.autoencoder import build_autoencoder
-from studio.painter.decoder import Encoded, Judge, detail, joined_gradient, judging_loss, passing_loss
+from studio.painter.decoder import (
+    Discriminator,
+    Encoded,
+    adversarial_loss,
+    detail,
+    discriminator_loss,
+    joined_gradient,
+)
 from studio.painter.latents import encoder_fingerprint
 from studio.painter.preset import PRESETS
 from studio.painter.shards import Shard
@@ -22,33 +29,33 @@ PRESET = PRESETS["smoke"]
 
 @pytest.mark.parametrize(("reduction", "coarse"), [(4, 8), (8, 4), (16, 2)])
 def test_the_judge_says_something_of_every_patch_and_of_every_latent_cell(reduction: int, coarse: int) -> None:
-    judge = Judge(5, reduction, width=4)
-    verdicts = judge(torch.zeros(2, 3, 32, 32), torch.zeros(2, 5, 32 // reduction, 32 // reduction))
+    discriminator = Discriminator(5, reduction, width=4)
+    verdicts = discriminator(torch.zeros(2, 3, 32, 32), torch.zeros(2, 5, 32 // reduction, 32 // reduction))
     assert [tuple(each.shape) for each in verdicts] == [(2, 1, 8, 8), (2, 1, coarse, coarse)]
 
 
 def test_the_judge_looks_at_the_latent_too() -> None:
     torch.manual_seed(0)
-    judge, pictures = Judge(5, 8, width=4), torch.rand(1, 3, 32, 32)
-    verdicts = [judge(pictures, torch.full((1, 5, 4, 4), value)) for value in (0.0, 1.0)]
+    discriminator, pictures = Discriminator(5, 8, width=4), torch.rand(1, 3, 32, 32)
+    verdicts = [discriminator(pictures, torch.full((1, 5, 4, 4), value)) for value in (0.0, 1.0)]
     assert all(not torch.equal(a, b) for a, b in zip(*verdicts, strict=True))
 
 
 def test_a_judge_that_is_sure_and_right_pays_nothing_and_the_decoder_pays_for_being_seen() -> None:
     sure, against = [torch.full((1, 1, 2, 2), 3.0)], [torch.full((1, 1, 2, 2), -3.0)]
-    assert float(judging_loss(sure, against)) == 0
-    assert float(judging_loss(against, sure)) == 8
-    assert float(passing_loss(against)) == 3 > float(passing_loss(sure))
+    assert float(discriminator_loss(sure, against)) == 0
+    assert float(discriminator_loss(against, sure)) == 8
+    assert float(adversarial_loss(against)) == 3 > float(adversarial_loss(sure))
 
 
 def test_the_two_gradients_are_added_at_the_share_asked_for_whatever_their_lengths() -> None:
     made = torch.zeros(1, 3, 4, 4, requires_grad=True)
     to_the_left, up = torch.zeros_like(made), torch.zeros_like(made)
     to_the_left[..., 0], up[:, 1] = 2.0, 1000.0
-    near, told = (made * to_the_left).sum(), (made * up).sum()
-    joined = joined_gradient(made, near, told, 0.5)
+    near, fooled = (made * to_the_left).sum(), (made * up).sum()
+    joined = joined_gradient(made, near, fooled, 0.5)
     torch.testing.assert_close(joined - to_the_left, up * (0.5 * to_the_left.norm() / up.norm()))
-    torch.testing.assert_close(joined_gradient(made, near, told, 0.0), to_the_left)
+    torch.testing.assert_close(joined_gradient(made, near, fooled, 0.0), to_the_left)
 
 
 def test_a_picture_comes_with_its_own_latent_mirrored_or_not() -> None:
