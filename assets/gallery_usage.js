@@ -19,7 +19,7 @@ export function createUsage() {
     const { runs, pictures, documents, free } = found;
     meter.style.width = `${Math.min(100, (100 * runs.bytes) / runs.budget)}%`;
     words.textContent = `Recordings ${bytesWords(runs.bytes)} of ${bytesWords(runs.budget)} · ${pictures.count.toLocaleString("en")} ${pictures.count === 1 ? "picture" : "pictures"} ${bytesWords(pictures.bytes)} · documents ${bytesWords(documents.bytes)} · ${bytesWords(free)} free`;
-    element.title = "When the recordings reach their limit, the oldest give up their steps. Pictures and settings stay.";
+    element.title = `When the recordings reach their limit, the oldest give up their steps; pictures and settings stay. Pictures may use ${bytesWords(pictures.budget)}, documents ${bytesWords(documents.budget)}.`;
   }
   return { element, refresh };
 }

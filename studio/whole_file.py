@@ -9,16 +9,23 @@ from pathlib import Path
 from studio.errors import StudioError
 
 
-def write_whole(file: Path, data: bytes) -> None:
+def write_whole(file: Path, data: bytes, flush: bool = False) -> None:
     """Writes `data` to `file`, in a folder that is made if need be. Raises StudioError if that fails.
 
-    What was there stays until the new file is whole. It need not survive a power cut: nothing is forced to the disk.
+    What was there stays until the new file is whole. With `flush` it is on the disk on return, as what somebody was
+    told to be kept has to be; without, a power cut may take it.
     """
     partial = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        with partial.open("wb") as opened:
+            opened.write(data)
+            if flush:
+                opened.flush()
+                os.fsync(opened.fileno())
         partial.replace(file)
+        if flush:
+            flush_folder(file.parent)
     except OSError as problem:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -151,7 +151,7 @@ class GridStore:
             raise StudioError("The words of this grid are more than can be kept. Make them shorter.")
         check_free(self._folder, taken(len(data)))
         try:
-            write_whole(self._file(owner, kept.id), data)
+            write_whole(self._file(owner, kept.id), data, flush=True)
         except StudioError as problem:
             if isinstance(problem.__cause__, OSError):
                 raise not_kept("The grid", self._folder, problem.__cause__) from problem

@@ -63,6 +63,11 @@ class PixelStore:
         self._locks: dict[str, threading.RLock] = {}  # of each owner's folder: some have very many files to look at
         self._held: dict[Path, _Held] = {}  # per owner's folder, once counted, with what is being written
 
+    @property
+    def budget(self) -> int:
+        """Bytes on disk that the documents of one owner may take."""
+        return at_most(self._budget, self._folder)
+
     def prepare(self) -> None:
         """Makes the folder and sweeps half-written files. Raises StudioError if nothing could be kept there."""
         try:
@@ -210,7 +215,7 @@ class PixelStore:
 
     def _reserve(self, owner: str, more: _Held) -> None:
         """Counts files that are about to be written, so that many at once do not find the same room."""
-        home, budget = self._home(owner), at_most(self._budget, self._folder)
+        home, budget = self._home(owner), self.budget
         with self._lock(home):
             used, wanted = self._counted(home), self._counted(home) + more
             if wanted.bytes > budget or wanted.count > self._count_limit:

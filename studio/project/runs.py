@@ -358,14 +358,16 @@ class RunStore:
         """What the file of a run tells, without a look at the others: None if there is none, or it makes no sense."""
         return read_facts(self._home(owner) / f"{run_id}{FACTS}") if RUN_ID.fullmatch(run_id) else None
 
-    def used(self, owner: str) -> int:
-        """Bytes on disk of all runs of this owner."""
-        total = 0
+    def used(self, owner: str) -> tuple[int, int]:
+        """Bytes on disk of this owner's latents, which `budget` is about, and of everything else that runs have."""
+        latents = others = 0
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._home(owner)):
-                if RUN_ID.fullmatch(entry.name.partition(".")[0]):
-                    total += entry.stat(follow_symlinks=False).st_size
-        return total
+                run_id, dot, ending = entry.name.partition(".")
+                if RUN_ID.fullmatch(run_id):
+                    size = entry.stat(follow_symlinks=False).st_size
+                    latents, others = (latents + size, others) if dot + ending == LATENTS else (latents, others + size)
+        return latents, others
 
     def size(self, owner: str, run_id: str) -> int:
         """Bytes on disk of the run's own files."""
@@ -384,6 +386,11 @@ class RunStore:
             self._changed(owner, frozenset(runs))
         except StudioError as problem:  # the files are the truth, and looked at again at the next start
             log.warning("%s", problem)
+
+    @property
+    def budget(self) -> int:
+        """Bytes of latents that one owner may keep."""
+        return at_most(self._budget, self._folder)
 
     def _home(self, owner: str) -> Path:
         return self._folder / home_of(owner)
@@ -463,6 +470,7 @@ class RunStore:
     def _keep_to_budget(self, owner: str, newest: str) -> list[str]:
         """Deletes the oldest latents until the rest fits. The run just made keeps its own in any case.
 
+        What a fill was made from stays: it is a part of its request, and without it the fill cannot be made again.
         Returns the runs that gave theirs up.
         """
         given_up: list[str] = []
@@ -472,7 +480,7 @@ class RunStore:
                 with contextlib.suppress(OSError):
                     held.append((path, path.stat().st_size))
             total = sum(size for _, size in held)
-            budget = at_most(self._budget, self._folder)
+            budget = self.budget
             for path, size in held:
                 if total <= budget or path.name.startswith(newest):
                     break
@@ -480,10 +488,6 @@ class RunStore:
                     path.unlink()
                     total -= size
                     given_up.append(path.name.removesuffix(LATENTS))
-                self._rest.pop(owner, None)  # counted again
-                for suffix in (SOURCE, MASK):  # of no use without them
-                    with contextlib.suppress(OSError):
-                        path.with_name(f"{path.name.removesuffix(LATENTS)}{suffix}").unlink(missing_ok=True)
         return given_up
 
 

@@ -63,6 +63,11 @@ class PictureStore:
         pictures of an owner are in the bin, so that `newest` leaves them out."""
         self._kept, self._hidden = kept, hidden
 
+    @property
+    def budget(self) -> int:
+        """Bytes on disk that the pictures, the bin included, of one owner may take."""
+        return at_most(self._budget, self._folder)
+
     def prepare(self) -> None:
         """Makes the folder and sweeps half-written files. Raises StudioError if no picture could be kept there."""
         try:
@@ -153,7 +158,7 @@ class PictureStore:
     def _reserve(self, home: Path, more: int) -> None:
         with self._lock:
             used = self._used(home)
-            budget = at_most(self._budget, self._folder)
+            budget = self.budget
             if used + more > budget:
                 raise StudioError(
                     f"Your pictures use {human_bytes(used)}, and {human_bytes(budget)} are the limit. Delete "

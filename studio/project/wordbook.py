@@ -112,7 +112,7 @@ class Wordbooks:
             if value is not None:  # taking something out makes room
                 check_free(self._folder, len(data))
             try:
-                write_whole(self._file(owner), data)
+                write_whole(self._file(owner), data, flush=True)
             except StudioError as problem:
                 if isinstance(problem.__cause__, OSError):
                     raise not_kept("Your styles and lists", self._folder, problem.__cause__) from problem

@@ -21,7 +21,7 @@ from studio.project.flattening import thumbnail
 from studio.project.library import PAGE_LIMIT, Library, LibraryEntry, Wanted
 from studio.project.names import PICTURE_ID
 from studio.project.pixels_store import PixelStore
-from studio.project.runs import RUN_BUDGET, RunStore
+from studio.project.runs import RunStore
 from studio.project.store import PictureStore, request_in
 from studio.project.thumbnails import ThumbnailCache
 from studio.web.desk import Desk, Query, answer, json_object, only
@@ -159,11 +159,13 @@ def build_library_routes(kept: Kept, engine: Engine, jobs: Jobs, desk: Desk) -> 
             owner = owner_of(request)
             here, binned = kept.documents.count(owner)
             count, size = library.used(owner)
+            latents, others = kept.runs.used(owner)
+            pixels = {"bytes": kept.pixels.used(owner), "budget": kept.pixels.budget}
             return answer(
                 {
-                    "documents": {"count": here, "in_bin": binned, "bytes": kept.pixels.used(owner)},
-                    "pictures": {"count": count, "bytes": size},
-                    "runs": {"bytes": kept.runs.used(owner), "budget": RUN_BUDGET},
+                    "documents": {"count": here, "in_bin": binned, **pixels},
+                    "pictures": {"count": count, "bytes": size, "budget": kept.pictures.budget},
+                    "runs": {"bytes": latents, "others": others, "budget": kept.runs.budget},
                     "free": shutil.disk_usage(kept.folder).free,
                 }
             )

@@ -23,7 +23,9 @@ from studio.imaging.plain_png import read_plain, write_plain
 from studio.imaging.png import REQUEST_KEY, write_png
 from studio.project import flattening
 from studio.project.library import Library
-from studio.project.pixels_store import PixelStore
+from studio.project.pixels_store import PIXELS_BUDGET, PixelStore
+from studio.project.runs import RUN_BUDGET
+from studio.project.store import PICTURES_BUDGET
 from studio.project.thumbnails import ThumbnailCache
 from studio.requests import TextToImage
 from studio.web import routes_exchange
@@ -409,16 +411,24 @@ def test_a_full_disk_is_told_of_in_words_whatever_goes_through_it(
     assert not list((studio.room.folder / "passing-through").iterdir())
 
 
-def test_small_pictures_and_what_is_used(studio: Studio) -> None:
+def test_small_pictures_and_what_is_used(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = _picture(studio, 3)
     studio.create()
     answer = studio.client.get(f"/studio/pictures/{picture}/thumbnail.webp")
     assert (answer.headers["content-type"], answer.content[8:12]) == ("image/webp", b"WEBP")
     usage = studio.get("usage")
-    assert usage["pictures"] == {"count": 1, "bytes": len(studio.room.pictures.png("local", picture) or b"")}
+    assert usage["pictures"]["count"] == 1
+    assert usage["pictures"]["bytes"] == len(studio.room.pictures.png("local", picture) or b"")
     assert usage["documents"]["count"] == 1
     assert usage["documents"]["bytes"] > 1000
     assert usage["free"] > 0
+    eighth = shutil.disk_usage(studio.room.folder).total // 8
+    wanted = {"documents": PIXELS_BUDGET, "pictures": PICTURES_BUDGET, "runs": RUN_BUDGET}
+    assert {name: usage[name]["budget"] for name in wanted} == {name: min(b, eighth) for name, b in wanted.items()}
+    assert usage["runs"]["bytes"] == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=8 * 10**6, used=0, free=10**6))
+    small = studio.get("usage")
+    assert {small[name]["budget"] for name in wanted} == {10**6}
     theirs = {"x-user": "eve"}
     assert studio.client.get(f"/studio/pictures/{picture}/thumbnail.webp", headers=theirs).status_code == 404
     assert studio.client.get("/studio/library", headers=theirs).json()["pictures"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from studio.__main__ import _one_line, main
 from studio.commands import generate
 from studio.errors import InvalidRequest, StudioError
 from studio.models import catalogue
+from studio.project.wordbook import Wordbooks
 from studio.requests import SOLVERS, TextToImage, batch
 from studio.whole_file import write_whole
 
@@ -195,3 +197,26 @@ def test_options_are_named_as_the_readme_names_them() -> None:
     generate.add_to(parser.add_subparsers())
     options = parser.parse_args(["generate", "a lake", "--out", "a.png"])
     assert (options.seed, options.count, options.model, options.json) == (0, 1, "painter", False)
+
+
+def test_what_somebody_was_told_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contents before the name, so that a power cut leaves the old file or the new one, never an empty one."""
+    file, seen = tmp_path / "kept.json", []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink() if Path("/proc/self/fd").is_dir() else tmp_path
+        seen.append(("folder" if path.is_dir() else "file", file.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(file, b"quick")
+    assert seen == []
+    file.unlink()
+    write_whole(file, b"kept", flush=True)
+    assert seen == [("file", False), ("folder", True)]
+
+
+def test_words_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(os, "fsync", seen.append)
+    Wordbooks(tmp_path).keep("me", "lists", "trees", ["oak", "elm"])
+    assert len(seen) == 2

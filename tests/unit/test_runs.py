@@ -13,6 +13,7 @@ from studio.diffusion.recording import Moment, Recording, RunFacts
 from studio.diffusion.steps import Step
 from studio.diffusion.strengths import Strengths
 from studio.errors import StudioError
+from studio.project.kept_fill import MASK, SOURCE
 from studio.project.runs import BandNumbers, KeptRun, KeptStep, LatentsGone, Measured, RunLine, RunStore, Strip
 from studio.project.uploads import Uploads
 from studio.requests import TextToImage
@@ -120,6 +121,26 @@ def test_the_oldest_give_up_their_latents_and_nothing_else(tmp_path: Path) -> No
     assert store.strip("me", _id(1)) == b"strip"
     with pytest.raises(LatentsGone, match="let go"):
         store.recording("me", _id(1))
+
+
+def test_what_a_fill_was_made_from_stays_when_its_latents_go(tmp_path: Path) -> None:
+    """It is a part of the request: without it the fill could not be painted again, or verified."""
+    store = RunStore(tmp_path, budget=0)
+    store.prepare()
+    for number in (1, 2):
+        store.add("me", _run(number), _recording(number), None, beside={SOURCE: b"source", MASK: b"mask"})
+    assert store.latents("me", _id(1)) is None
+    left = {path.name.partition(".")[2]: path.read_bytes() for path in tmp_path.rglob(f"{_id(1)}.*.png")}
+    assert left == {"source.png": b"source", "mask.png": b"mask"}
+
+
+def test_what_is_used_tells_latents_from_the_rest(store: RunStore, tmp_path: Path) -> None:
+    assert store.used("me") == (0, 0)
+    store.add("me", _run(1), _recording(), b"strip")
+    files = {path: path.stat().st_size for path in (tmp_path / "runs").rglob("*.*")}
+    latents = sum(size for path, size in files.items() if path.suffix == ".safetensors")
+    assert store.used("me") == (latents, sum(files.values()) - latents)
+    assert latents > 0
 
 
 def test_a_run_keeps_its_own_latents_whatever_the_budget(tmp_path: Path) -> None:
