@@ -17,7 +17,6 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -37,6 +36,7 @@ from studio.project.kept_run import (
 )
 from studio.project.names import HOME, home_of
 from studio.project.run_files import FACTS, LATENTS, STRIP, SUFFIXES, ours, sweep, write_flushed
+from studio.project.run_lines import RunLine, read_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,35 +52,6 @@ READ_LIMIT = 32 * 1024**2  # bytes of facts that are held in memory, of everybod
 STRIP_LIMIT = 64 * 1024**2  # bytes of the small previews of one run
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    """What is always known of a run: where it stands among the others, and what a list or a tree says of it."""
-
-    id: str
-    family: str
-    parent: str | None
-    branch_at: int | None
-    label: str
-    made_at: int  # milliseconds since 1970
-    recorded: int  # steps
-    count: int  # steps that the whole run was to make
-    stopped_at: int | None
-
-    @classmethod
-    def of(cls, run: KeptRun) -> RunLine:
-        return cls(
-            run.id,
-            run.family,
-            run.parent,
-            run.branch_at,
-            run.label,
-            run.made_at,
-            len(run.steps),
-            run.count,
-            run.stopped_at,
-        )
 
 
 class LatentsGone(StudioError):
@@ -453,15 +424,10 @@ class RunStore:
         return self._locks.setdefault(owner, threading.RLock())
 
     def _runs(self, owner: str) -> dict[str, RunLine]:
-        """The owner's runs by id; read from disk the first time. Files that are not ours are left alone."""
+        """The owner's runs by id; read from disk the first time."""
         known = self._known.get(owner)
         if known is None:
-            known = {}
-            with contextlib.suppress(OSError):
-                for path in self._home(owner).glob(f"*{FACTS}"):
-                    run = read_facts(path) if RUN_ID.fullmatch(path.stem) else None
-                    if run is not None:
-                        known[run.id] = RunLine.of(run)
+            known = read_lines(self._home(owner))
             for run_id in _going_round(known):  # a line that bites its tail has no first step
                 del known[run_id]
             self._known[owner] = known
