@@ -44,7 +44,7 @@ from studio.project.documents import DocumentStore  # noqa: E402
 from studio.project.kept_run import BandNumbers, KeptRun, KeptStep, Measured, to_json  # noqa: E402
 from studio.project.names import home_of  # noqa: E402
 from studio.project.pixels_store import PixelStore  # noqa: E402
-from studio.project.run_lines import LINES  # noqa: E402
+from studio.project.run_files import LINES  # noqa: E402
 from studio.requests import TextToImage  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results.md")

@@ -11,6 +11,7 @@ from studio.project.kept_fill import MASK, SOURCE
 from studio.project.kept_run import RUN_ID, is_plain_file
 
 FACTS, STRIP, LATENTS = ".json", ".strip.png", ".safetensors"
+LINES = "lines.json"  # of all runs in the folder, see run_lines
 SUFFIXES = (LATENTS, STRIP, SOURCE, MASK, FACTS)  # of the files of a run, in the order of writing
 
 
@@ -18,9 +19,11 @@ def sweep(home: Path) -> None:
     """Deletes what a killed process left of runs in an owner's folder: half a file, or files without their facts."""
     for path in home.iterdir():
         run_id = path.name.removeprefix(".").partition(".")[0]
+        partial = path.name.startswith(".") and path.suffix == ".part"
+        if partial and path.name.startswith(f".{LINES}."):
+            path.unlink(missing_ok=True)
         if not RUN_ID.fullmatch(run_id):
             continue
-        partial = path.name.startswith(".") and path.suffix == ".part"
         orphan = (
             path.name in {f"{run_id}{suffix}" for suffix in SUFFIXES[:-1]} and not (home / f"{run_id}{FACTS}").exists()
         )

@@ -17,10 +17,9 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.project.kept_run import RUN_ID, KeptRun, is_plain_file, read_facts
-from studio.project.run_files import FACTS
+from studio.project.run_files import FACTS, LINES
 from studio.whole_file import write_whole
 
-LINES = "lines.json"
 LINES_LIMIT = 256 * 1024**2  # bytes
 FORMAT = 1
 _READ_ANEW = 16  # lines from which on the file is written again

@@ -10,7 +10,8 @@ from test_runs import _id, _run
 
 from studio.project import run_lines
 from studio.project.kept_run import to_json
-from studio.project.run_lines import LINES, RunLine, read_lines
+from studio.project.run_files import LINES, sweep
+from studio.project.run_lines import RunLine, read_lines
 
 COUNT = 20
 
@@ -67,7 +68,7 @@ def test_facts_that_came_changed_or_went_are_noticed(home: Path, read: list[str]
         lambda lines: json.dumps({"format": 1, "lines": 3}).encode(),
         lambda lines: json.dumps({"format": 1, "lines": [line[:-1] for line in lines["lines"]]}).encode(),
         lambda lines: json.dumps({"format": 1, "lines": [[*line[:-1], "2"] for line in lines["lines"]]}).encode(),
-        lambda lines: json.dumps({"format": 1, "lines": [[1, 2, None, *line[3:]] for line in lines["lines"]]}).encode(),
+        lambda lines: json.dumps({"format": 1, "lines": [[1, 2, None, *x[3:]] for x in lines["lines"]]}).encode(),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_good_is_made_again(home: Path, damage: object, read: list[str]) -> None:
@@ -100,3 +101,12 @@ def test_a_link_is_not_followed(home: Path, tmp_path_factory: pytest.TempPathFac
 def test_an_empty_folder_and_none(tmp_path: Path) -> None:
     assert read_lines(tmp_path) == {} == read_lines(tmp_path / "not there")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_file_of_lines_is_swept(home: Path) -> None:
+    read_lines(home)
+    (home / f".{LINES}.123.part").write_bytes(b"half")
+    (home / ".mine.part").write_bytes(b"mine")
+    sweep(home)
+    assert {path.name for path in home.iterdir() if path.suffix != ".json"} == {".mine.part"}
+    assert (home / LINES).exists()
