@@ -11,12 +11,12 @@ from studio.assets import asset
 from studio.engine import Engine
 
 EXAMPLES: tuple[tuple[str, int], ...] = (
-    ("an oil painting of mountains at sunset with pine trees", 3),
-    ("a flat vector illustration of a castle on a hill in spring at dawn", 2),
+    ("an oil painting of mountains at sunset with pine trees", 9),
+    ("a flat vector illustration of a castle on a hill in spring at dawn", 6),
     ("a digital painting of an erupting volcano at night with glowing lava", 2),
-    ("a watercolor painting of the sea at midday with a sailboat", 2),
-    ("an oil painting of a mountain lake at sunset", 3),
-    ("pixel art of a village in autumn at dusk", 5),
+    ("a watercolor painting of the sea at midday with a sailboat", 5),
+    ("an oil painting of a mountain lake at sunset", 2),
+    ("pixel art of a village in autumn at dusk", 4),
 )
 
 
