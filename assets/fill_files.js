@@ -3,8 +3,10 @@
 
 import { h } from "./dom.js";
 import { asRgba, decodePng } from "./canvas_png.js";
+import { carriedFill } from "./fill_carried.js";
+import { documentOfPicture, nameOf } from "./fill_document.js";
+import { packed } from "./fill_packing.js";
 import { ask } from "./fill_parts.js";
-import { nameOf } from "./fill_document.js";
 import * as server from "./fill_server.js";
 
 const LARGEST = 64 * 2 ** 20; // bytes of a file
@@ -25,7 +27,7 @@ export function save(content, name) {
 
 /**
  * `room`: element, visible(), canPlace() whether there is a document to put a layer into, open(id) a document,
- * notice(words, bad), report(problem), busy(promise).
+ * restore(fill) its settings, notice(words, bad), report(problem), busy(promise).
  */
 export function createFiles(canvas, room) {
   const drop = h("div", { class: "wb-fill-drop" }, h("p", {}, "Drop the picture to open it"));
@@ -35,10 +37,18 @@ export function createFiles(canvas, room) {
   /** Asks what to do with a file where both is possible, and does it. */
   async function take(file, how = null) {
     if (file.size > LARGEST) return room.notice(`${file.name} has ${Math.round(file.size / 2 ** 20)} MB. At most 64 MB can be opened.`, true);
-    let way = how ?? (OWN.test(file.name) || !room.canPlace() ? "document" : null);
-    way ??= await ask("Open this picture", file.name, [["layer", "As a layer"], ["document", "As a new document", "primary"]]);
+    const own = OWN.test(file.name);
+    const fill = how || own ? null : await carriedFill(file);
+    const places = room.canPlace() && !own;
+    let way = how ?? (places || fill ? null : "document");
+    if (!way) {
+      const ways = [["layer", "As a layer"], ["document", "As a new document", fill ? "" : "primary"], ["fill", "Restore its fill", "primary"]];
+      const words = fill ? `${file.name} is a fill, and carries what it was made of: its frame, its mask and its settings.` : file.name;
+      way = await ask("Open this picture", words, ways.filter(([name]) => name === "document" || (name === "layer" ? places : fill)));
+    }
     if (way === "document") return room.busy(asDocument(file));
     if (way === "layer") return room.busy(asLayer(file));
+    if (way === "fill") return room.busy(asFill(file, fill));
     return undefined;
   }
 
@@ -46,6 +56,18 @@ export function createFiles(canvas, room) {
     const { id, notes = [] } = await server.importDocument(file, baseName(file));
     await room.open(id);
     if (notes.length) room.notice(notes.join(" "));
+  }
+
+  /** What a fill was made of: its frame as a document, its mask on it, and what was asked for in the prompt bar. */
+  async function asFill(file, { request, exact, notes, source, mask }) {
+    const name = nameOf(request.painting.prompt, baseName(file));
+    const [state, pixels] = await Promise.all([documentOfPicture(source, name), packed(mask).then(server.uploadPixels)]);
+    state.mask.feather = request.feather;
+    const { id } = await server.makeDocument(name, state);
+    await room.open(id);
+    canvas.mask.combine(mask, "replace", { label: "Restore the mask", pixels });
+    room.restore(request);
+    room.notice(["The fill is as it was asked for.", exact ? "Fill, and the same comes again." : "It may come out otherwise.", ...notes].join(" "));
   }
 
   async function asLayer(file) {

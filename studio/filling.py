@@ -11,7 +11,6 @@ colours are brought to those around it, and it becomes a layer whose alpha is th
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,12 @@ from numpy.typing import NDArray
 
 from studio.errors import InvalidRequest
 from studio.imaging.geometry import Bounds, Extent
+from studio.imaging.plain_png import digest_of
 from studio.models.catalogue import ModelCard
 from studio.passage import Passage
-from studio.picture import Picture, Pixels
+from studio.picture import Picture, Pixels, software_of_fills
+from studio.project.carried_fill import Region
+from studio.project.kept_fill import KeptFill
 from studio.requests import INTENTS, NOT_HARMONISED, Fill, TextToImage
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 LEAST_SIDE = 16  # px of a picture that is filled
 SKEW = 1.25  # how differently the two directions may be scaled
 JUMP = 4  # steps that are made again together where a fill is harmonised
-DIGEST_LENGTH = 32  # hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,20 @@ class Filling:
             mask_digest=digest_of(mask),
         )
 
+    @classmethod
+    def again(cls, kept: KeptFill, region: Region, fill: Fill | None = None) -> Filling:
+        """A fill that was made before, from what is kept of it, perhaps asked for otherwise: `fill`."""
+        return cls(
+            fill=fill if fill is not None else kept.fill,
+            frame=kept.frame,
+            picture=kept.picture,
+            source=region.source,
+            mask=region.mask,
+            free=region.free,
+            source_digest=kept.source,
+            mask_digest=kept.mask,
+        )
+
     @property
     def painting(self) -> TextToImage:
         """What the engine is asked for."""
@@ -130,6 +145,11 @@ class Filling:
     @property
     def nbytes(self) -> int:
         return self.source.nbytes + self.mask.nbytes + self.free.nbytes
+
+    @cached_property
+    def region(self) -> Region:
+        """What is kept of it, beside its run and in its PNG."""
+        return Region(self.source, self.mask, self.free)
 
     def with_seed(self, seed: int) -> Filling:
         return replace(self, fill=self.fill.with_seed(seed))
@@ -239,7 +259,9 @@ class Filling:
         pixels = np.concatenate([np.where(alpha > 0, fresh[spot.slices], 0).astype(np.uint8), alpha], axis=2)
         layer = compositing.Layer(pixels, self.frame.x + spot.x, self.frame.y + spot.y)
         after = compositing.paste(self.source, pixels, spot.x, spot.y)
-        return Filled(replace(picture, fill=self.note()), layer, self._count(after))
+        made_with = {**picture.made_with, **software_of_fills()}
+        told = replace(picture, fill=self.note(), region=self.region, made_with=made_with)
+        return Filled(told, layer, self._count(after))
 
     def _count(self, after: Pixels) -> Count:
         differs = (after != self.source).any(axis=2)
@@ -249,13 +271,6 @@ class Filling:
             untouched=self.picture.area - int(np.count_nonzero(~outside)),
             outside_changed=int(np.count_nonzero(differs & outside)),
         )
-
-
-def digest_of(pixels: NDArray[np.uint8]) -> str:
-    """Stands for pixels, whatever file they came in: equal for equal arrays."""
-    whole = hashlib.sha256(f"{pixels.shape}".encode())
-    whole.update(np.ascontiguousarray(pixels).data)
-    return whole.hexdigest()[:DIGEST_LENGTH]
 
 
 def _check_sizes(source: Pixels, mask: NDArray[np.uint8]) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import studio
-from studio.imaging.png import REQUEST_KEY, write_png
+from studio.imaging.png import MAX_FILE, REQUEST_KEY, write_png
+from studio.project.carried_fill import KEPT_BACK, LEFT_OUT, TAKING_AWAY, Region
 from studio.requests import TextToImage
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Picture:
     recording: Recording | None = None  # of the steps that this call made
     branch: Mapping[str, Any] | None = None  # where it left another run, and how: what the request alone does not say
     fill: Mapping[str, Any] | None = None  # which region of which picture it fills, and how
+    region: Region | None = None  # that region
 
     def note(self) -> dict[str, Any]:
         """What the PNG says of itself, as JSON has it."""
@@ -52,15 +54,31 @@ class Picture:
         return note
 
     def to_png(self, pixels: Pixels | None = None) -> bytes:
-        """Lossless PNG that carries the request, so that the same picture can be made again.
+        """Lossless PNG that carries the request, so that the same picture can be made again; of a fill, also the
+        region that it was made of, unless the file would become too large or something was to be taken away there.
 
         `pixels` (H, W, 3) or (H, W, 4) stand in for the picture's own: a larger one that it was put into.
         """
+        whole = self.pixels if pixels is None else pixels
+        private = self.region.chunks() if self.region is not None and not self._takes_away else {}
+        png = self._written(whole, private)
+        if private and len(png) > MAX_FILE:  # it could not be read any more
+            png = self._written(whole, {})
+        return png
+
+    @property
+    def _takes_away(self) -> bool:
+        return self.fill is not None and self.fill.get("intent") in TAKING_AWAY
+
+    def _written(self, pixels: Pixels, private: Mapping[bytes, bytes]) -> bytes:
+        note = self.note()
+        if self.region is not None:
+            note["carried"] = self.region.digests() if private else KEPT_BACK if self._takes_away else LEFT_OUT
         text = {
-            REQUEST_KEY: json.dumps(self.note(), sort_keys=True, ensure_ascii=False),
+            REQUEST_KEY: json.dumps(note, sort_keys=True, ensure_ascii=False),
             "Software": f"wavebrush {studio.__version__}",
         }
-        return write_png(self.pixels if pixels is None else pixels, text)
+        return write_png(pixels, text, private)
 
 
 def made_with(digest: str, surroundings: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -69,9 +87,16 @@ def made_with(digest: str, surroundings: Mapping[str, str] | None = None) -> dic
 
 
 @functools.cache
+def software_of_fills() -> dict[str, str]:
+    """What the bytes of a fill depend on beside: masks, sizes and colours go through it."""
+    return {"opencv": version("opencv-python-headless")}
+
+
+@functools.cache
 def _software() -> dict[str, str]:
     return {
         "wavebrush": studio.__version__,
+        "numpy": version("numpy"),
         "torch": version("torch"),
         "diffusers": version("diffusers"),
         "transformers": version("transformers"),

@@ -17,8 +17,11 @@ import numpy as np
 
 from studio.engine import Engine, Progress
 from studio.errors import StudioError, shown
+from studio.imaging.geometry import Extent
+from studio.imaging.plain_png import digest_of
 from studio.imaging.png import read_picture
-from studio.picture import Picture, Pixels
+from studio.picture import Picture, Pixels, software_of_fills
+from studio.project.carried_fill import fill_of, region_in
 from studio.project.store import note_in, request_in
 from studio.requests import TextToImage
 from studio.viewer.fills import filling_of
@@ -57,11 +60,14 @@ class Verdict:
     distance: Distance | None = None  # None for equal pictures, and for those of different sizes
     differs: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     sizes: tuple[str, str] | None = None  # the file's and the one painted, where they differ
+    around: bool = False  # it differs in what is no part of the fill, and was not painted again
 
     def answer(self) -> str:
         """What came out, in a few words."""
         if self.identical:
             return "identical"
+        if self.around:
+            return "different. What is around the fill is not the picture that it was put into."
         if self.distance is None:
             was, now = self.sizes or ("", "")
             return f"different. It is {was} px, its request paints {now} px."
@@ -74,7 +80,7 @@ class Verdict:
     def reasons(self) -> list[str]:
         """What is otherwise here than where the file was made, a line each."""
         lines = [f"{_NAMES.get(name, name)}: was {was}, is {now}" for name, (was, now) in self.differs.items()]
-        if not self.identical and not lines:
+        if not self.identical and not lines and not self.around:
             lines.append("Everything that the file says it was made with is the same here. Was the picture changed?")
         return lines
 
@@ -106,6 +112,46 @@ def filling_beside(png: bytes, source: Source | None, owner: str, picture_id: st
     return filling
 
 
+def carried_filling(png: bytes, request: TextToImage) -> Filling | None:
+    """The fill that a PNG with this request is, with the pixels that it carries; None if it is none or carries none.
+
+    Raises StudioError where what it carries is damaged, or is not what its note says.
+    """
+    from studio.filling import Filling
+
+    note = note_in(png)
+    found = fill_of(note, request) if "carried" in note else None
+    region = region_in(png, note, found.frame.extent) if found is not None else None
+    return Filling.again(found, region) if found is not None and region is not None else None
+
+
+def picture_before(filling: Filling, painted: Pixels) -> Pixels | None:
+    """The whole picture before its fill, from `painted`, into which the fill was put. None if it is another one.
+
+    Outside of the frame nothing was changed, and what was inside is known: the digest tells whether that is so.
+    """
+    if Extent(painted.shape[1], painted.shape[0]) != filling.picture:
+        return None
+    before = np.array(painted)
+    before[filling.frame.slices] = filling.source[..., : painted.shape[2]]
+    return before if digest_of(before) == filling.source_digest else None
+
+
+def as_put_in(filling: Filling, again: Picture, painted: Pixels, before: Pixels | None) -> Pixels:
+    """A fill as its file shows it, whose pixels are `painted`: as the model painted it, or put into the picture that
+    was there `before`. Both may have the same size; what is nearer is meant.
+    """
+    if before is None or before.shape != painted.shape:
+        return again.pixels
+    from studio.imaging import compositing
+
+    layer = filling.finished(again).layer
+    whole = compositing.paste(before, layer.pixels, layer.x, layer.y)
+    if painted.shape != again.pixels.shape:
+        return whole
+    return min(whole, again.pixels, key=lambda pixels: np.count_nonzero(pixels != painted))
+
+
 def paint_again(
     png: bytes,
     request: TextToImage,
@@ -135,7 +181,8 @@ def paint_again(
         if cancelled is not None and cancelled():
             return None
         pixels = as_in_file(again, painted) if as_in_file is not None else again.pixels
-        found = _compared(painted, pixels, note.get("made_with"), again.made_with)
+        here = {**again.made_with, **software_of_fills()} if filling is not None else again.made_with
+        found = _compared(painted, pixels, note.get("made_with"), here)
         if found.identical:
             break
     assert found is not None

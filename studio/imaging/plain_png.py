@@ -7,6 +7,7 @@ what it lets through can be decoded. Strangers' pictures come in through `png.re
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -24,6 +25,7 @@ Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 MAX_SIDE = 4096  # px, as of a document
 HEADER = 33  # bytes, up to where its size is known
+DIGEST_LENGTH = 32  # hexadecimal digits
 
 _CHANNELS = {0: 1, 2: 3, 6: 4}  # by PNG's colour types: grey, RGB, RGBA
 _HARMLESS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"sRGB", b"pHYs", b"tIME"})  # they change no sample
@@ -105,6 +107,13 @@ def write_plain(pixels: Pixels, level: int = 6) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=level)
     return file.getvalue()
+
+
+def digest_of(pixels: Pixels) -> str:
+    """Stands for pixels, whatever file they came in: equal for equal arrays."""
+    whole = hashlib.sha256(f"{pixels.shape}".encode())
+    whole.update(np.ascontiguousarray(pixels).data)
+    return whole.hexdigest()[:DIGEST_LENGTH]
 
 
 def _bare(png: bytes) -> bytes:

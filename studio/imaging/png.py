@@ -11,7 +11,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,6 +37,7 @@ MAX_CHUNKS = 50_000  # of a PNG; encoders with the smallest habits write 8 kB ea
 MAX_TEXTS = 256  # text chunks of a PNG
 MAX_TEXT = 1024 * 1024  # bytes of one text, packed or unpacked
 MAX_TEXT_TOTAL = 4 * 1024 * 1024  # bytes of all texts, unpacked
+MAX_PIECE = 1024 * 1024  # bytes of a private chunk that is written: libpng refuses whole files for one of 8 million
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384
 MAX_SCANS = 100  # of a JPEG, as many as libtiff allows; encoders with the largest habits write a dozen
@@ -45,6 +46,7 @@ MAX_PROFILE = 4 * 1024 * 1024  # bytes of a colour profile; larger ones are igno
 
 # Bits per channel that PNG knows, by its colour types.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PRIVATE = re.compile(rb"[a-z][a-z][A-Z][A-Za-z]")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _AVIF = (b"avif", b"avis", b"mif1", b"msf1")  # what the file says that it is; its decoder looks closer
 # What ends a run of packed pixels in a JPEG. Fill bytes, stuffed bytes and restarts do not.
@@ -66,12 +68,15 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
 }
 
 
-def write_png(pixels: Pixels, text: Mapping[str, str] | None = None) -> bytes:
+def write_png(
+    pixels: Pixels, text: Mapping[str, str] | None = None, private: Mapping[bytes, bytes] | None = None
+) -> bytes:
     """uint8 (H, W, 3) or (H, W, 4) -> a lossless PNG with every entry of `text` as an iTXt chunk.
 
-    The same pixels and text give the same bytes. Raises ValueError for other pixels, for a key that PNG does
-    not allow (1 to 79 printable Latin-1 characters, no spaces at its ends or in pairs) and for a text that
-    `read_png_text` would not take back.
+    `private` are chunks of our own, by their kind, behind the pixels; see `read_png_chunks`. The same pixels, text
+    and chunks give the same bytes. Raises ValueError for other pixels, for a key that PNG does
+    not allow (1 to 79 printable Latin-1 characters, no spaces at its ends or in pairs), for a text that
+    `read_png_text` would not take back, and for a kind that is not ancillary and private.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or 0 in pixels.shape:
         raise ValueError(f"A PNG is written from uint8 (H, W, 3) or (H, W, 4), not {pixels.dtype} {pixels.shape}.")
@@ -85,6 +90,11 @@ def write_png(pixels: Pixels, text: Mapping[str, str] | None = None) -> bytes:
         if "\0" in value or size > MAX_TEXT // 2 or total > MAX_TEXT_TOTAL:
             raise ValueError(f"The text of '{key}' cannot be kept in a PNG: {size:,} bytes, or with a NUL in it.")
         notes.add_itxt(key, value)
+    for kind, body in (private or {}).items():
+        if not _PRIVATE.fullmatch(kind):
+            raise ValueError(f"{kind!r} is not the kind of a private chunk.")
+        for start in range(0, len(body), MAX_PIECE):
+            notes.add(kind, body[start : start + MAX_PIECE], after_idat=True)
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", pnginfo=notes, compress_level=6)
     return file.getvalue()
@@ -112,6 +122,22 @@ def read_png_text(data: bytes) -> dict[str, str]:
             raise UnreadablePicture(f"This PNG holds more than {MAX_TEXT_TOTAL:,} characters of text.")
         texts.setdefault(key, value)
     return texts
+
+
+def read_png_chunks(data: bytes, kinds: Collection[bytes], most: int) -> dict[bytes, bytes]:
+    """The bodies of the private chunks of these kinds, by kind; those of one kind are the pieces of one body.
+
+    Pixels are never decoded. Raises UnreadablePicture as `read_png_text` does, and beyond `most` bytes of all kinds.
+    """
+    pieces: dict[bytes, list[memoryview]] = {}
+    total = 0
+    for kind, body in _chunks(data):
+        if kind in kinds:
+            total += len(body)
+            if total > most:
+                raise UnreadablePicture(f"This PNG carries more than {most:,} bytes beside its picture.")
+            pieces.setdefault(kind, []).append(body)
+    return {kind: b"".join(bodies) for kind, bodies in pieces.items()}
 
 
 def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, notes: list[str] | None = None) -> Pixels:

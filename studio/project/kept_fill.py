@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.imaging.geometry import Extent
+from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.requests import Fill, TextToImage
 
@@ -28,6 +28,12 @@ class KeptFill:
     picture: Extent  # the size of the whole picture that it is a part of
     source: str  # digests of that picture's pixels, and of the mask's
     mask: str
+
+    @property
+    def frame(self) -> Bounds:
+        """Of the picture: what the model saw."""
+        assert self.fill.context is not None  # `from_dict` and `Filling` know no other
+        return self.fill.context
 
     def to_dict(self) -> dict[str, Any]:
         values = self.fill.to_dict()

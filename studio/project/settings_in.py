@@ -5,18 +5,28 @@ Nothing is loaded, fetched or painted: what comes back is a request and words.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.errors import InvalidRequest, UnreadablePicture
+import numpy as np
+
+from studio.errors import InvalidRequest, UnreadablePicture, shown
+from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.png import REQUEST_KEY, read_png_text
+from studio.project.carried_fill import Region, fill_of, region_in
+from studio.project.kept_fill import KeptFill
 from studio.project.store import note_in
 from studio.prompts import strangers
 from studio.prompts.prepared import as_written
 from studio.requests import TextToImage
 
 OURS = "wavebrush"
+LEAST_FRAME = 16  # px; smaller pictures are not filled
+
+_WORDS_ALONE = "It fills a region of another picture: from its words alone a new picture is painted."
+_LAID_OUT = f"{_WORDS_ALONE} Dropped in Fill, it is laid out again with all that it was made of."
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,16 @@ class SettingsIn:
     stopped_at: int | None = None
     exact: bool = False  # painting it gives the same picture, on the same software
     notes: tuple[str, ...] = ()
+    fill: FillIn | None = None
+
+
+@dataclass(frozen=True)
+class FillIn:
+    """A fill that can be laid out again, from the pixels that its PNG carries: its frame is the whole picture."""
+
+    request: Mapping[str, Any]  # as `Fill.to_dict` has it, its words as a person would write them
+    exact: bool  # asked for so, with `free` as the mask, the model that is here paints the same again
+    notes: tuple[str, ...] = ()
 
 
 def settings_in(png: bytes, usual: TextToImage, side: int) -> SettingsIn:
@@ -38,7 +58,7 @@ def settings_in(png: bytes, usual: TextToImage, side: int) -> SettingsIn:
     """
     texts = read_png_text(png)
     if REQUEST_KEY in texts:
-        return _ours(note_in(png))
+        return _ours(png, note_in(png), usual)
     found = strangers.read(texts)
     if found is None:
         raise UnreadablePicture(
@@ -49,7 +69,7 @@ def settings_in(png: bytes, usual: TextToImage, side: int) -> SettingsIn:
     return SettingsIn(settled.request, settled.program, settled.request.prompt, notes=settled.notes)
 
 
-def _ours(note: Mapping[str, Any]) -> SettingsIn:
+def _ours(png: bytes, note: Mapping[str, Any], usual: TextToImage) -> SettingsIn:
     notes: list[str] = []
     values = note["request"]
     try:
@@ -64,7 +84,7 @@ def _ours(note: Mapping[str, Any]) -> SettingsIn:
         notes.append("It left another run on its way: its settings alone paint another picture.")
         exact = False
     if isinstance(note.get("fill"), dict):
-        notes.append("It fills a region of another picture: from its words alone a new picture is painted.")
+        notes.append(_WORDS_ALONE)
         exact = False
     stopped_at = note.get("stopped_at")
     if isinstance(stopped_at, bool) or not isinstance(stopped_at, int):
@@ -76,6 +96,49 @@ def _ours(note: Mapping[str, Any]) -> SettingsIn:
         exact = False
     else:
         stopped_at = None
+    fill = _fill(png, note, request, usual, [words for words in notes if words != _WORDS_ALONE])
+    if fill is not None:
+        notes = [_LAID_OUT if words == _WORDS_ALONE else words for words in notes]
     if request.template:
         notes.append(f"At this seed its wildcards became: {request.prompt}")
-    return SettingsIn(as_written(request), OURS, request.prompt, stopped_at, exact, tuple(notes))
+    return SettingsIn(as_written(request), OURS, request.prompt, stopped_at, exact, tuple(notes), fill)
+
+
+def _fill(
+    png: bytes, note: Mapping[str, Any], request: TextToImage, usual: TextToImage, known: list[str]
+) -> FillIn | None:
+    """The fill that the file is, if all that is needed to ask for it again is in it and believed. `known`: what its
+    request does not say about how it was painted.
+    """
+    if "carried" not in note:
+        return None
+    try:
+        kept = fill_of(note, request)
+        region = region_in(png, note, kept.frame.extent) if kept is not None else None
+    except (UnreadablePicture, InvalidRequest):
+        return None  # its words are worth something all the same
+    if kept is None or region is None or min(region.mask.shape) < LEAST_FRAME or kept.fill.intent == "expand":
+        return None  # an expansion is asked for by a frame around a picture, and not by a mask
+    fill = dataclasses.replace(
+        kept.fill, painting=as_written(request), grow=0, context=Bounds(0, 0, kept.frame.width, kept.frame.height)
+    )
+    notes = (*known, *_otherwise(kept, region, usual))
+    return FillIn(fill.to_dict(), not notes, notes)
+
+
+def _otherwise(kept: KeptFill, region: Region, usual: TextToImage) -> list[str]:
+    """What would be otherwise if the fill were asked for again with its frame as the picture."""
+    from studio.imaging import masks  # only now: it brings OpenCV
+    from studio.imaging.context import working_size
+
+    painting, notes = kept.fill.painting, []
+    if painting.model != usual.model:
+        notes.append(f"It was painted by '{shown(painting.model)}'.")
+    if painting.solver != usual.solver:
+        notes.append(f"It was painted with {painting.solver}.")
+    working = Extent(painting.width, painting.height)
+    if working_size(kept.frame.extent, Extent(usual.width, usual.height)) != working:
+        notes.append(f"It was worked at {working.width} × {working.height} px.")
+    if not np.array_equal(masks.feathered(region.free, kept.fill.feather), region.mask):
+        notes.append("Its mask was cut off at the frame.")
+    return notes

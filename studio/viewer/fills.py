@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from studio.branches import Branch
 from studio.filling import Filling
+from studio.project.carried_fill import Region
 from studio.project.kept_fill import KeptFill
 from studio.project.runs import KeptRun
 from studio.requests import TextToImage
@@ -26,18 +27,9 @@ def filling_of(
     found = run.fill
     if found is None or found.fill.context is None:
         return None
-    pixels, mask, free = source.runs.region(owner, run.id)
     changes = {"harmonise": 0} if once else {}
-    return Filling(
-        fill=found.fill.repainted(request if request is not None else run.request, **changes),
-        frame=found.fill.context,
-        picture=found.picture,
-        source=pixels,
-        mask=mask,
-        free=free,
-        source_digest=found.source,
-        mask_digest=found.mask,
-    )
+    asked = found.fill.repainted(request if request is not None else run.request, **changes)
+    return Filling.again(found, Region(*source.runs.region(owner, run.id)), asked)
 
 
 def filling_of_branch(source: Source, owner: str, branch: Branch) -> Filling | None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from studio.branches import Branch
 from studio.filling import Filling
 from studio.picture import Picture
-from studio.project.kept_fill import files_of
 from studio.project.runs import KeptRun, KeptStep, Measured, Strip
 from studio.viewer import drawing, fills, numbers
 from studio.viewer.numbers import Plane
@@ -73,7 +72,7 @@ def keep(
         strip = Strip(columns, -(-len(tiles) // columns), tiles[0].shape[1], tiles[0].shape[0])
         strip_png = drawing.quick_png(drawing.grid(tiles, columns))
     run = dataclasses.replace(run, measured=measured, strip=strip)
-    beside = files_of(filling.source, filling.mask, filling.free) if filling is not None else None
+    beside = filling.region.files if filling is not None else None
     source.runs.add(owner, run, recording, strip_png, beside)
     return run
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from studio.__main__ import main
-from studio.filling import digest_of
+from studio.imaging.plain_png import digest_of
 from studio.imaging.png import read_picture, write_png
 from studio.project.store import note_in, request_in
 from studio.requests import Fill, TextToImage

@@ -17,6 +17,7 @@ from paced_engine import PATIENCE, PacedEngine
 from studio.engine import Engine
 from studio.imaging.compositing import paste
 from studio.imaging.plain_png import read_plain, write_plain
+from studio.imaging.png import read_picture
 from studio.job import FINISHED
 from studio.jobs import Jobs
 from studio.project.pixels_store import PixelStore
@@ -141,9 +142,10 @@ def test_the_run_of_a_fill_opens_as_any_other(studio: Studio, picture: np.ndarra
     step = studio.client.get(f"/studio/runs/{slot['id']}/steps/{STEPS - 1}.png?look=full")
     kept = studio.client.get(f"/studio/pictures/{slot['id']}.png")
     working = slot["working"]
-    assert read_plain(kept.content).shape == (working["height"], working["width"], 3)
+    pixels = read_picture(kept.content)
+    assert pixels.shape == (working["height"], working["width"], 3)
     assert step.status_code == 200
-    np.testing.assert_array_equal(read_plain(step.content), read_plain(kept.content))
+    np.testing.assert_array_equal(read_plain(step.content), pixels)
 
 
 @pytest.mark.parametrize(

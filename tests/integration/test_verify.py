@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,16 @@ from tiny_models import save_tiny
 from studio.__main__ import main
 from studio.diffusion.strengths import Strengths
 from studio.engine import Engine, Progress
-from studio.imaging.png import REQUEST_KEY, read_picture, read_png_text, write_png
+from studio.filling import Filling
+from studio.imaging.compositing import paste
+from studio.imaging.geometry import Extent
+from studio.imaging.plain_png import read_plain, write_plain
+from studio.imaging.png import REQUEST_KEY, read_picture, read_png_chunks, read_png_text, write_png
+from studio.project.carried_fill import CHUNKS, LEFT_OUT, MAX_CARRIED
+from studio.project.kept_fill import MASK, SOURCE
 from studio.project.store import note_in
 from studio.prompts.prepared import prepared
-from studio.requests import TextToImage
+from studio.requests import Fill, TextToImage
 
 STEPS = 4
 
@@ -172,26 +180,143 @@ def test_what_is_no_picture_of_ours_is_refused_in_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_fill_is_painted_again_from_its_source_and_mask(
+@dataclass
+class FilledFile:
+    """What the command line made of a picture with a frame in its middle, and what it was given."""
+
+    png: bytes
+    source: Path
+    mask: Path
+    model: str
+
+    def parts(self) -> tuple[str, ...]:
+        return "--source", str(self.source), "--mask", str(self.mask)
+
+
+@pytest.fixture(scope="module")
+def filled(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> FilledFile:
+    room = tmp_path_factory.mktemp("filled")
+    source = np.random.default_rng(3).integers(0, 256, (96, 120, 3), np.uint8)
+    mask = np.zeros((96, 120, 3), np.uint8)
+    mask[20:44, 24:60] = 255
+    (room / "source.png").write_bytes(write_png(source))
+    (room / "mask.png").write_bytes(write_png(mask))
+    where = (str(room / "source.png"), str(room / "mask.png"))
+    settings = ("--steps", "3", "--seed", "5", "--size", "64x64", "--context", "10,6,70x66", "--grow", "2")
+    model = engine.default_model
+    assert main(["fill", *where, "a lake", *settings, "--model", model, "--out", str(room / "out.png")]) == 0
+    return FilledFile((room / "out.png").read_bytes(), room / "source.png", room / "mask.png", model)
+
+
+def private_of(png: bytes) -> dict[bytes, bytes]:
+    return read_png_chunks(png, list(CHUNKS.values()), MAX_CARRIED)
+
+
+def told(file: Path, png: bytes, model: str, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+    """The exit code of `verify` for a file with these bytes, and what it said."""
+    file.write_bytes(png)
+    capsys.readouterr()
+    code = verify(file, model, *more)
+    said = capsys.readouterr()
+    return code, said.out + said.err
+
+
+def test_a_fill_is_painted_again_from_its_file_alone(
+    filled: FilledFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.png"
+    assert told(file, filled.png, filled.model, capsys) == (0, f"{file}: identical\n")
+
+
+def test_a_source_and_a_mask_that_are_given_win_over_what_the_file_carries(
+    filled: FilledFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.png"
+    assert told(file, filled.png, filled.model, capsys, *filled.parts())[0] == 0
+    other = tmp_path / "other.png"
+    other.write_bytes(write_png(read_picture(filled.source.read_bytes()) ^ np.uint8(1)))
+    code, said = told(file, filled.png, filled.model, capsys, "--source", str(other), "--mask", str(filled.mask))
+    assert code == 2
+    assert "is not the source" in said
+    code, said = told(file, filled.png, filled.model, capsys, "--mask", str(filled.mask))
+    assert code == 2
+    assert "Give both" in said
+
+
+def test_a_fill_whose_file_carries_nothing_needs_its_source_and_mask(
+    filled: FilledFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As older studios wrote it, as a program that does not know the chunks leaves it, and one that was too large."""
+    file, pixels, note = tmp_path / "a.png", read_picture(filled.png), note_in(filled.png)
+    old = {key: value for key, value in note.items() if key != "carried"}
+    for each, words in (
+        (old, "neither is in the file"),
+        (note, "neither is in the file"),
+        ({**note, "carried": LEFT_OUT}, "too large to be in the file"),
+    ):
+        png = write_png(pixels, {REQUEST_KEY: json.dumps(each)})
+        code, said = told(file, png, filled.model, capsys)
+        assert code == 2
+        assert "--source" in said
+        assert words in said
+        assert told(file, png, filled.model, capsys, *filled.parts())[0] == 0
+
+
+@pytest.mark.parametrize("which", [SOURCE, MASK])
+def test_a_changed_pixel_in_what_a_fill_carries_is_not_believed(
+    filled: FilledFile, tmp_path: Path, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    private = private_of(filled.png)
+    pixels = read_plain(private[CHUNKS[which]])
+    pixels[30, 30, 0] ^= 1
+    private[CHUNKS[which]] = write_plain(pixels)
+    png = write_png(read_picture(filled.png), read_png_text(filled.png), private)
+    code, said = told(tmp_path / "a.png", png, filled.model, capsys)
+    assert code == 2
+    assert "was changed" in said
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "words"),
+    [(30, 30, "of 255 at most"), (8, 12, "of 255 at most"), (90, 110, "What is around the fill")],
+    ids=["in the mask", "in the frame", "around it"],
+)
+def test_a_fill_that_was_changed_anywhere_is_told(
+    filled: FilledFile, tmp_path: Path, capsys: pytest.CaptureFixture[str], row: int, column: int, words: str
+) -> None:
+    pixels = read_picture(filled.png).copy()
+    pixels[row, column, 1] ^= 1
+    png = write_png(pixels, read_png_text(filled.png), private_of(filled.png))
+    code, said = told(tmp_path / "a.png", png, filled.model, capsys)
+    assert code == 1
+    assert words in said
+
+
+def test_another_opencv_is_named_for_a_fill_and_no_other_picture(
+    engine: Engine, filled: FilledFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = note_in(filled.png)
+    text = {REQUEST_KEY: json.dumps({**note, "made_with": {**note["made_with"], "opencv": "4.1", "numpy": "1.20"}})}
+    png = write_png(read_picture(filled.png), text, private_of(filled.png))
+    code, said = told(tmp_path / "a.png", png, filled.model, capsys)
+    assert code == 0
+    assert f"opencv: was 4.1, is {version('opencv-python-headless')}" in said
+    assert f"numpy: was 1.20, is {version('numpy')}" in said
+    assert "opencv" not in note_in(engine.run(request_for(engine)).to_png())["made_with"]
+
+
+def test_a_fill_as_the_model_painted_it_is_verified_too(
     engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from studio.filling import Filling
-    from studio.requests import Fill
-
+    """As the page keeps it. The picture has the size that is worked at, so that nothing but its pixels tells which."""
     source = np.random.default_rng(3).integers(0, 256, (64, 64, 3), np.uint8)
     mask = np.zeros((64, 64), np.uint8)
     mask[20:44, 20:44] = 255
-    filling = Filling.of(Fill.of(request_for(engine)), source, mask, engine.card())
-    filled = filling.finished(engine.run(filling.painting, approach=filling.approach)).picture
-    file, before, where = tmp_path / "a.png", tmp_path / "source.png", tmp_path / "mask.png"
-    file.write_bytes(filled.to_png())
-    before.write_bytes(write_png(source))
-    where.write_bytes(write_png(np.repeat(mask[..., None], 3, axis=2)))
-    parts = ("--source", str(before), "--mask", str(where))
-    assert verify(file, engine.default_model, *parts) == 0
-    before.write_bytes(write_png(source ^ np.uint8(1)))
-    assert verify(file, engine.default_model, *parts) == 2
-    assert "is not the source" in capsys.readouterr().err
+    filling = Filling.of(Fill.of(request_for(engine)), source, mask, engine.card(), Extent(64, 64))
+    done = filling.finished(engine.run(filling.painting, approach=filling.approach))
+    put_in = paste(source, done.layer.pixels, done.layer.x, done.layer.y)
+    for png in (done.picture.to_png(), done.picture.to_png(put_in)):
+        assert told(tmp_path / "a.png", png, engine.default_model, capsys)[0] == 0
 
 
 def test_a_picture_is_verified_with_as_many_threads_as_it_was_painted_with(

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from studio.diffusion.known import _Fitted
 from studio.diffusion.steps import Step
 from studio.errors import InvalidRequest
-from studio.filling import Filling, digest_of
+from studio.filling import Filling
 from studio.imaging import masks
 from studio.imaging.compositing import paste
 from studio.imaging.context import context_around
 from studio.imaging.geometry import Bounds, Extent
+from studio.imaging.plain_png import digest_of
 from studio.models import catalogue
 from studio.picture import Picture
 from studio.requests import Fill, TextToImage

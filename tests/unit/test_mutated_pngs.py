@@ -81,7 +81,7 @@ ODD = [
 ]
 
 
-def _bytes_changed(data: bytes, chance: random.Random) -> bytes:
+def bytes_changed(data: bytes, chance: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(chance.randint(1, 6)):
         at = chance.randrange(len(changed))
@@ -115,7 +115,7 @@ def _file_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
     )
 
 
-def _chunks_changed(data: bytes, chance: random.Random) -> bytes:
+def chunks_changed(data: bytes, chance: random.Random) -> bytes:
     """Whole chunks with checksums that fit, so that a change gets beyond them."""
     chunks = list(_chunks(data))
     for _ in range(chance.randint(1, 3)):
@@ -123,7 +123,7 @@ def _chunks_changed(data: bytes, chance: random.Random) -> bytes:
         name, body = chunks[at]
         how = chance.choice(["body", "body", "body", "name", "double", "drop", "swap"])
         if how == "body":
-            chunks[at] = (name, _bytes_changed(body, chance) if body else chance.randbytes(9))
+            chunks[at] = (name, bytes_changed(body, chance) if body else chance.randbytes(9))
         elif how == "name":
             chunks[at] = (
                 chance.choice([b"IHDR", b"IDAT", b"iTXt", b"tEXt", b"zTXt", b"PLTE", b"tRNS", b"acTL"]),
@@ -139,7 +139,7 @@ def _chunks_changed(data: bytes, chance: random.Random) -> bytes:
     return _file_of(chunks)
 
 
-def _values_changed(text: str, chance: random.Random) -> str:
+def values_changed(text: str, chance: random.Random) -> str:
     """JSON with a value of it replaced by an odd one; other text with a piece of it doubled."""
     try:
         value = json.loads(text)
@@ -161,8 +161,8 @@ def _mutated(number: int) -> bytes:
     name = chance.choice([*SAMPLES, "ours", "ours", "ours"])
     how = chance.choice(["bytes", "chunks", "values"])
     if how == "values" and name in TEXTS:
-        return write_png(NOISE, {key: _values_changed(text, chance) for key, text in TEXTS[name].items()})
-    return (_bytes_changed if how == "bytes" else _chunks_changed)(SAMPLES[name], chance)
+        return write_png(NOISE, {key: values_changed(text, chance) for key, text in TEXTS[name].items()})
+    return (bytes_changed if how == "bytes" else chunks_changed)(SAMPLES[name], chance)
 
 
 @pytest.fixture
