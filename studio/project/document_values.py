@@ -156,7 +156,7 @@ class State:
         _check_different([layer.id for layer in layers], "layers")
         _check_different([mask.id for mask in masks], "masks")
         active = found.get("active")
-        if active is not None and active not in {layer.id for layer in layers}:
+        if active is not None and active not in [layer.id for layer in layers]:  # it may be an object
             _refuse("active", "is the id of a layer or null", active)
         return cls(
             _whole(found["width"], "width", SIDE_RANGE),

@@ -8,6 +8,7 @@ then its beginning; never the head, and nothing that a person can still undo or 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import sqlite3
@@ -280,9 +281,8 @@ class DocumentStore:
 
     def open(self, owner: str, document: str) -> OpenDocument:
         """A document as a page opens it; it comes first in the list from now on. Raises NotFound."""
-        with self.database.write() as rows:
-            my_row(rows, owner, document)
-            rows.execute("UPDATE documents SET used_at = ? WHERE id = ?", (now(), document))
+        with contextlib.suppress(StudioError), self.database.write() as rows:  # a full disk keeps nobody from looking
+            rows.execute("UPDATE documents SET used_at = ? WHERE id = ? AND owner = ?", (now(), document, owner))
         with self.database.read() as rows:
             found = my_row(rows, owner, document)
             nodes = rows.execute(

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from studio import strict_json
 from studio.errors import StudioError
@@ -144,8 +144,14 @@ def _run_of(value: Mapping[str, Any]) -> KeptRun:
 def _bands(value: Mapping[str, Any] | None) -> Any:
     if value is None:
         return None
-    rows = {name: tuple(tuple(float(v) for v in row) for row in value[name]) for name in ("energy", "change")}
+    rows = {name: tuple(tuple(map(_number, row)) for row in value[name]) for name in ("energy", "change")}
     return BandNumbers(**rows)
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float):  # float() would read "nan"
+        raise ValueError(f"{value!r} is no number.")
+    return float(cast("float", value))
 
 
 def _check(run: KeptRun) -> None:

@@ -5,6 +5,7 @@ One small JSON file per owner, written whole. Names are labels inside of it and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 from studio import strict_json
 from studio.errors import InvalidRequest, StudioError, shown_value
 from studio.project.disk import check_free, not_kept
-from studio.project.names import home_of
+from studio.project.names import HOME, home_of
 from studio.prompts.wildcards import is_list_name
 from studio.requests import PROMPT_LIMIT, TextToImage
 from studio.whole_file import write_whole
@@ -42,6 +43,13 @@ class Wordbooks:
         self._folder = data / "wordbooks"
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._books: OrderedDict[Path, tuple[tuple[int, int, int], Book]] = OrderedDict()
+
+    def prepare(self) -> None:
+        """Deletes what a killed process left half written."""
+        with contextlib.suppress(OSError):
+            for partial in self._folder.glob(".*.part"):
+                if HOME.fullmatch(partial.name[1:].partition(".")[0]):
+                    partial.unlink(missing_ok=True)
 
     def read(self, owner: str) -> Book:
         """Everything that the owner keeps. A file that cannot be read is said, not passed over.

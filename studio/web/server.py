@@ -85,6 +85,7 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     thumbnails = ThumbnailCache(settings.data)
     housekeeping = Housekeeping(documents, pixels, library, thumbnails)
     wordbooks = Wordbooks(settings.data)
+    wordbooks.prepare()
     rewriter = _rewriter(settings)
     viewer = Viewer(engine, runs, data=settings.data)
     # where several people sign in, one of them cannot fill the queue for all

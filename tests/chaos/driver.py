@@ -10,6 +10,7 @@ import json
 import os
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ from studio.project.grid_store import GridStore
 from studio.project.housekeeping import Housekeeping
 from studio.project.kept_fill import KeptFill, files_of
 from studio.project.library import Library, Wanted
+from studio.project.run_lines import LINES
 from studio.project.runs import KeptRun, KeptStep
 from studio.project.thumbnails import ThumbnailCache
+from studio.project.wordbook import KINDS, Wordbooks
 from studio.requests import Fill, TextToImage
 
 OWNER = "local"
@@ -50,6 +53,7 @@ class Told:
     runs: set[str] = field(default_factory=set)
     fills: dict[str, int] = field(default_factory=dict)  # runs that are fills, with the number that their pixels have
     grids: dict[str, list[str | None]] = field(default_factory=dict)  # with the pictures of their cells
+    words: dict[str, dict[str, Any]] = field(default_factory=lambda: {"styles": {}, "negatives": {}, "lists": {}})
     begun: dict[str, Any] | None = None
     count: int = 0  # of what was confirmed
 
@@ -76,6 +80,7 @@ class Told:
             self.favourites[picture] = _is_favourite(made, picture)
         for grid in self.grids:
             self.grids[grid] = list(GridStore(made.folder).get(OWNER, grid).pictures)
+        self.words = Wordbooks(made.folder).read(OWNER)
         self.begun = None
 
     def _take(self, entry: dict[str, Any]) -> None:
@@ -98,6 +103,8 @@ class Told:
             self.grids[entry["grid"]] = entry["cells"]
         if "favourite" in entry:
             self.favourites[entry["of"]] = entry["favourite"]
+        if "words" in entry:
+            self.words = with_entry(self.words, entry["words"])
 
 
 class Person:
@@ -110,6 +117,7 @@ class Person:
         self.library = Library(made.database, made.pictures, made.runs)
         self.housekeeping = Housekeeping(made.documents, made.pixels, self.library, ThumbnailCache(made.folder))
         self.grids = GridStore(made.folder)
+        self.wordbooks = Wordbooks(made.folder)
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def work(self) -> None:
@@ -117,9 +125,9 @@ class Person:
         does = self.random.choices(
             [
                 *(self.stroke, self.undo, self.create, self.rename, self.bin),
-                *(self.picture, self.fill, self.grid, self.take_in, self.tidy),
+                *(self.picture, self.fill, self.grid, self.keep_words, self.take_in, self.tidy),
             ],
-            [30, 8, 5, 4, 4, 8, 14, 4, 4, 3],
+            [30, 8, 5, 4, 4, 8, 14, 4, 8, 4, 3],
         )[0]
         does()
 
@@ -266,6 +274,17 @@ class Person:
         self.grids.painted(OWNER, kept.id, 0, picture)
         self._say(grid=kept.id, cells=[picture, None])
 
+    def keep_words(self) -> None:
+        """A style, words to leave out or a list under one of a few names: new, in the place of another, or deleted."""
+        chance = self.random
+        name, number, kind = f"name-{chance.randrange(6)}", str(chance.randrange(10**6)), chance.choice([*KINDS])
+        style = {"prompt": "{prompt}, in oil " + number, "negative_prompt": "", "settings": {"solver": "Euler"}}
+        value = None if chance.random() < 0.2 else {"styles": style, "lists": [number, "oak"] * 200}.get(kind, number)
+        words = [kind, name, value]
+        self._say(begin="words", words=words)
+        self.wordbooks.keep(OWNER, *words)
+        self._say(words=words)
+
     def take_in(self) -> None:
         if self.archive is not None:
             self._say(begin="import")
@@ -278,6 +297,13 @@ class Person:
         self._say(begin="tidy")
         self.housekeeping.sweep(rest=-1)
         self._say(tidied=True)
+
+
+def with_entry(book: dict[str, dict[str, Any]], words: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    """A wordbook with one entry kept, or taken out. `words`: its kind, its name, and its value or None."""
+    kind, name, value = words
+    entries = {each: kept for each, kept in book[kind].items() if each != name}
+    return {**book, kind: entries | ({name: value} if value is not None else {})}
 
 
 def fill_pixels(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -338,6 +364,10 @@ def examine(folder: Path, told: Told) -> DocumentRoom:
     for grid_id, cells in told.grids.items():
         unsure = begun.get("grid") == grid_id
         assert unsure or list(grids.get(OWNER, grid_id).pictures) == cells
+    wordbooks = Wordbooks(folder)
+    wordbooks.prepare()
+    book = wordbooks.read(OWNER)
+    assert book == told.words or ("words" in begun and book == with_entry(told.words, begun["words"]))
     for picture, favourite in told.favourites.items():
         unsure = begun.get("of") == picture
         assert made.pictures.has(OWNER, picture)
@@ -363,7 +393,7 @@ def orphans(made: DocumentRoom) -> list[str]:
         if not path.is_file():
             continue
         alone = (kind == "pixels" and path.stem not in referred) or (
-            kind == "runs" and path.name.partition(".")[0] not in runs
+            kind == "runs" and path.name != LINES and path.name.partition(".")[0] not in runs
         )
         if path.suffix == ".part" or kind == "passing-through" or alone:
             found.append(str(path))
@@ -384,6 +414,7 @@ def goes_on(made: DocumentRoom, journal: Path, seed: int) -> None:
         for _ in range(3):
             person.stroke()
         person.fill()
+        person.keep_words()
     except StudioError as problem:
         raise AssertionError(f"the next change failed: {problem}") from problem
     finally:

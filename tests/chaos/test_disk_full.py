@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import driver
+import httpx
 import pytest
-from document_room import room
+from document_room import node_id, room
+from drawing_page import Page, strokes_are_there
+from served import Served, served
 
 from studio.errors import StudioError
+from studio.project.disk import FLOOR_SHARE
 
 SIZE = 4 * 1024**2  # bytes of the disk
+SERVED = 64 * 1024**2  # bytes of a server's, of which a person may take an eighth, ...
+LEFT = 2 * 1024**2  # ... and of which so many are left when a page begins to draw
 MOST = 3000  # things that are done until it must be full
 LARGEST = 1024**2  # bytes of one file, where no small disk can be had
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a small disk, or limits of a process")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk in memory that holds SIZE bytes. Skips where none may be mounted."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def _work_until_full(data: Path, journal: Path, words: Path) -> None:
@@ -51,13 +42,14 @@ def _work_until_full(data: Path, journal: Path, words: Path) -> None:
             person.close()
 
 
-def _check(words: Path, *reasons: str) -> None:
-    said = words.read_text()
+def _says_make_room(said: str | None, *reasons: str) -> None:
+    assert said is not None
     assert any(reason in said for reason in reasons), said
     assert "Make room" in said
     assert said.isprintable()
 
 
+@pytest.mark.parametrize("small_disk", [SIZE], indirect=True)
 def test_a_full_disk_is_said_and_nothing_is_lost(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,13 +58,71 @@ def test_a_full_disk_is_said_and_nothing_is_lost(
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"\0" * (SIZE // 4))
     _work_until_full(small_disk / "data", tmp_path / "journal", tmp_path / "words")
-    _check(tmp_path / "words", "No space left", "full")
+    _says_make_room((tmp_path / "words").read_text(), "No space left", "full")
     ballast.unlink()  # room again
     told.read(tmp_path / "journal")
     assert told.count > 20
     made = driver.examine(small_disk / "data", told)
     with contextlib.closing(made.database):
         driver.goes_on(made, tmp_path / "after", 1)
+
+
+def _drawn_until_refused(page: Page) -> tuple[int, str, str]:
+    """The number and the node of the stroke that was refused, and the words."""
+    for number in itertools.count(len(page.confirmed)):
+        node = node_id()
+        words = page.draw(number, node)
+        if words is not None:
+            return number, node, words
+        assert number < MOST
+    raise AssertionError
+
+
+@contextlib.contextmanager
+def _stays_alive(studio: Served) -> Iterator[Page]:
+    """A page of a server; where that ends, what it said last is told, as its log is gone with the disk."""
+    try:
+        yield Page(studio.client)
+    except httpx.TransportError as gone:
+        said = studio.log.read_text()[-2000:]
+        raise AssertionError(f"the server ended with {studio.process.wait(30)}:\n{said}") from gone
+
+
+@pytest.mark.parametrize("small_disk", [SERVED], indirect=True)
+def test_a_page_that_draws_on_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
+    data, ballast = small_disk / "data", small_disk / "ballast"
+    data.mkdir()
+    with served(data) as studio, _stays_alive(studio) as page:
+        other = Page(studio.client)
+        other.create()
+        page.create()
+        disk = shutil.disk_usage(small_disk)
+        ballast.write_bytes(b"\0" * (disk.free - disk.total // FLOOR_SHARE - LEFT))
+        number, node, words = _drawn_until_refused(page)
+        assert len(page.confirmed) > 20
+        _says_make_room(words, "almost full")
+        assert str(small_disk) not in words, "it is not told where on the server things stand"
+        strokes_are_there(studio, page)
+        assert studio.client.delete(f"/studio/documents/{other.document}").status_code == 200, "what makes room goes"
+        with ballast.open("ab", buffering=0) as rest, contextlib.suppress(OSError):
+            while rest.write(b"\0" * 4096):  # now not even what stays free is there
+                pass
+        _says_make_room(page.draw(number, node), "almost full", "No space left")
+        strokes_are_there(studio, page)
+        for path in ("", "studio/session", "studio/documents", "studio/library", "studio/wordbook"):
+            assert studio.client.get(f"/{path}").status_code == 200, f"{path} can be looked at"
+        ballast.unlink()
+        assert page.draw(number, node) is None, "the same stroke, once there is room"
+        assert page.draw(number + 1, node_id()) is None
+        strokes_are_there(studio, page)
+        assert [kept for kept, _ in page.confirmed][-2] == node
+    with served(data) as again, _stays_alive(again):
+        page.client = again.client
+        strokes_are_there(again, page)
+        assert page.draw(number + 2, node_id()) is None
+    with room(data) as made:
+        assert made.database.check() == []
+        assert not list(data.rglob("*.part"))
 
 
 def _limited(data: str, journal: str, words: str) -> None:
@@ -90,7 +140,7 @@ def test_a_file_that_may_not_grow_is_said_and_nothing_is_lost(tmp_path: Path) ->
     process.join(300)
     assert process.exitcode == 0
     process.close()
-    _check(tmp_path / "words", "full", "I/O error", "too large")
+    _says_make_room((tmp_path / "words").read_text(), "full", "I/O error", "too large")
     told = driver.Told()
     told.read(tmp_path / "journal")
     assert told.count > 20

@@ -12,80 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import driver
-import httpx
 import numpy as np
-from document_room import node_id, room
+from document_room import room
+from drawing_page import Page, strokes_are_there
 from served import ROOT, Served, free_port, served
 
-from studio.imaging.plain_png import read_plain, write_plain
+from studio.imaging.plain_png import write_plain
 from studio.project.housekeeping import Housekeeping
 from studio.project.library import Library
 from studio.project.thumbnails import ThumbnailCache
 
 STEPS = 6
 PATIENCE = 300.0  # seconds that a picture of the bundled model may take on a busy machine
-
-
-class Page:
-    """Draws strokes one after another and remembers what was confirmed."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
-        self.confirmed: list[tuple[str, dict[str, Any]]] = []
-        self.document = ""
-
-    def create(self) -> None:
-        state = self._state(0)
-        answer = self._client.post("/studio/documents", json={"name": "Coast", "state": state})
-        assert answer.status_code == 201, answer.text
-        self.document = answer.json()["id"]
-        self.confirmed.append((answer.json()["node"], state))
-
-    def put_down(self, filled: dict[str, Any]) -> None:
-        """Puts the layer of a fill into the document: tiles of its pixels, and what it came from."""
-        layer = filled["layer"]
-        png = self._client.get(f"/studio/pixels/{layer['pixels']}.png").content
-        tile = np.zeros((256, 256, 4), np.uint8)
-        tile[: layer["height"], : layer["width"]] = read_plain(png)[:256, :256]
-        sent = self._client.post("/studio/pixels", content=write_plain(tile, 1)).json()["id"]
-        state = dict(self.confirmed[-1][1])
-        facts = {"run": filled["id"], "picture": filled["id"], "mask": layer["pixels"]}
-        place = {"x": layer["x"], "y": layer["y"], "visible": True, "opacity": 100}
-        added = {"id": "fill", "name": "Lake", "kind": "fill", **place, "tiles": {"0,0": sent}, "facts": facts}
-        state["layers"] = [*state["layers"], added]
-        node = node_id()
-        body = {"id": node, "parent": self.confirmed[-1][0], "label": "Fill", "state": state}
-        answer = self._client.post(f"/studio/documents/{self.document}/nodes", json=body)
-        assert answer.status_code == 201, answer.text
-        self.confirmed.append((node, state))
-
-    def draw_until_it_ends(self) -> None:
-        number = 0
-        try:
-            while True:
-                number += 1
-                node, state = node_id(), self._state(number)
-                body = {"id": node, "parent": self.confirmed[-1][0], "label": f"Stroke {number}", "state": state}
-                answer = self._client.post(f"/studio/documents/{self.document}/nodes", json=body)
-                if answer.status_code == 201:
-                    self.confirmed.append((node, state))
-        except httpx.HTTPError:
-            return
-
-    def _state(self, number: int) -> dict[str, Any]:
-        tile = np.zeros((256, 256, 4), np.uint8)
-        tile[:32, :32] = np.random.default_rng(number).integers(0, 256, (32, 32, 4), dtype=np.uint8)
-        png = write_plain(tile, 1)
-        answer = self._client.post("/studio/pixels/bundle", content=struct.pack(">I", len(png)) + png)
-        layer = {"id": "a", "name": "Paint", "kind": "paint", "x": 0, "y": 0, "visible": True, "opacity": 100}
-        return {
-            "width": 300,
-            "height": 200,
-            "layers": [{**layer, "tiles": {"0,0": answer.json()["ids"][0]}, "facts": None}],
-            "active": None,
-            "mask": {"tiles": {}, "grow": 0, "feather": 4},
-            "masks": [],
-        }
 
 
 def _paint(studio: Served, seed: int) -> str:
@@ -157,7 +95,7 @@ def test_a_server_that_was_killed_finds_everything_and_paints_on(tmp_path: Path)
         page.create()
         _killed_at_work(studio, page, _paint(studio, 2), 2, chance)
     with served(tmp_path) as again:
-        _strokes_are_there(again, page)
+        strokes_are_there(again, page)
         listed = [entry["id"] for entry in again.client.get("/studio/library").json()["pictures"]]
         assert first in listed
         assert again.client.get(f"/studio/runs/{first}").status_code == 200
@@ -184,7 +122,7 @@ def test_a_server_that_was_killed_while_it_filled_finds_the_fills_and_fills_on(t
         page.put_down(first)
         _killed_at_work(studio, page, _fill(studio, 2), 3, chance)
     with served(tmp_path) as again:
-        _strokes_are_there(again, page)
+        strokes_are_there(again, page)
         assert again.client.get(f"/studio/runs/{first['id']}").status_code == 200
         (same,) = _until(again, _fill(again, 1), lambda s: s["state"] == "done")["pictures"]
         one, two = (again.client.get(f"/studio/pictures/{each['id']}.png").content for each in (first, same))
@@ -211,17 +149,3 @@ def test_a_server_that_was_killed_while_it_filled_finds_the_fills_and_fills_on(t
         Housekeeping(made.documents, made.pixels, library, ThumbnailCache(tmp_path)).sweep(rest=-1)
         assert driver.orphans(made) == []
         assert made.pixels.png("local", same["layer"]["pixels"]) is not None
-
-
-def _strokes_are_there(studio: Served, page: Page) -> None:
-    """Everything that the page was told is kept, and at most one stroke more."""
-    opened = studio.client.get(f"/studio/documents/{page.document}").json()
-    states = {}
-    for step in opened["history"]:
-        states[step["id"]] = studio.client.get(f"/studio/documents/{page.document}/nodes/{step['id']}").json()
-    for node, state in page.confirmed:
-        assert states[node] == state
-    last = opened["history"][-1]
-    assert opened["head"] == last["id"]
-    assert page.confirmed[-1][0] in (last["id"], last["parent"]), "at most one more, that was not confirmed yet"
-    assert studio.client.get(f"/studio/documents/{page.document}/flat.png").status_code == 200

@@ -263,7 +263,7 @@ def test_what_would_take_very_long_to_unpack_is_not_begun(
     monkeypatch.setattr(archive, "check_free", lambda _, size=0: asked.append(size))
     monkeypatch.setattr(archive, "UNPACKED_LIMIT", 4 * 256**2)
     assert there.archive.take_in("me", tmp_path / "lake.wavebrush")
-    assert asked == [sum(len(data) for name, data in _entries(tmp_path / "lake.wavebrush").items() if RUN in name)]
+    assert asked == [sum(len(data) for name, data in entries_of(tmp_path / "lake.wavebrush").items() if RUN in name)]
 
 
 def test_a_document_is_written_only_while_the_disk_has_room(
@@ -311,12 +311,12 @@ def test_a_file_of_version_1_opens(there: DocumentRoom) -> None:
 # -- hostile files ----------------------------------------------------------------------------------------------------
 
 
-def _entries(path: Path) -> dict[str, bytes]:
+def entries_of(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def _rewritten(path: Path, entries: dict[str, bytes], sealed: bool = True, **manifest: Any) -> None:
+def rewritten(path: Path, entries: dict[str, bytes], sealed: bool = True, **manifest: Any) -> None:
     """Writes a changed file, with checksums that fit if it is `sealed`."""
     if sealed:
         old = json.loads(entries["manifest.json"])
@@ -362,6 +362,7 @@ HARM: dict[str, Callable[[dict[str, bytes]], object]] = {
     "holds NaN": lambda e: e.update({"document.json": b'{"name": NaN, "head": "x"}'}),
     "holds a key twice": lambda e: e.update({"document.json": b'{"name": "x", "name": "y", "head": "x"}'}),
     "has a wrong state": lambda e: _node(e, lambda n: n["state"].update(width=-1)),
+    "has an object for its active layer": lambda e: _node(e, lambda n: n["state"].update(active={"a": 1})),
     "has a wrong field": lambda e: _node(e, lambda n: n.update(more=1)),
     "has a wrong time": lambda e: _node(e, lambda n: n.update(at=-1)),
     "has a wrong id": lambda e: _node(e, lambda n: n.update(id="../x")),
@@ -386,9 +387,9 @@ def test_a_file_that_does_harm_is_refused_in_words(
     here: DocumentRoom, there: DocumentRoom, tmp_path: Path, harm: str
 ) -> None:
     _made(here, tmp_path / "good.wavebrush")
-    entries = _entries(tmp_path / "good.wavebrush")
+    entries = entries_of(tmp_path / "good.wavebrush")
     HARM[harm](entries)
-    _rewritten(tmp_path / "bad.wavebrush", entries)
+    rewritten(tmp_path / "bad.wavebrush", entries)
     with pytest.raises(UnreadableArchive) as refused:
         there.archive.take_in("me", tmp_path / "bad.wavebrush")
     assert str(refused.value).isprintable()
@@ -402,7 +403,7 @@ def test_a_file_of_another_kind_or_a_later_version_is_refused(
     here: DocumentRoom, there: DocumentRoom, tmp_path: Path, manifest: dict[str, Any]
 ) -> None:
     _made(here, tmp_path / "good.wavebrush")
-    _rewritten(tmp_path / "bad.wavebrush", _entries(tmp_path / "good.wavebrush"), **manifest)
+    rewritten(tmp_path / "bad.wavebrush", entries_of(tmp_path / "good.wavebrush"), **manifest)
     with pytest.raises(UnreadableArchive):
         there.archive.take_in("me", tmp_path / "bad.wavebrush")
     _nothing_is_kept(there)
@@ -410,9 +411,9 @@ def test_a_file_of_another_kind_or_a_later_version_is_refused(
 
 def test_a_wrong_checksum_is_refused(here: DocumentRoom, there: DocumentRoom, tmp_path: Path) -> None:
     _made(here, tmp_path / "good.wavebrush")
-    entries = _entries(tmp_path / "good.wavebrush")
+    entries = entries_of(tmp_path / "good.wavebrush")
     entries["document.json"] = entries["document.json"].replace(b"Coast", b"Toast")
-    _rewritten(tmp_path / "bad.wavebrush", entries, sealed=False)
+    rewritten(tmp_path / "bad.wavebrush", entries, sealed=False)
     with pytest.raises(UnreadableArchive, match="checksum"):
         there.archive.take_in("me", tmp_path / "bad.wavebrush")
     _nothing_is_kept(there)

@@ -100,6 +100,7 @@ def test_what_may_be_left_out_has_its_usual_value() -> None:
         ("layers.0.facts", {"text": "x" * 70_000}, "layers.0.facts"),
         ("layers.0.more", 1, "layers.0"),
         ("active", "b", "active"),
+        ("active", {"a": 1}, "active"),
         ("mask", [], "mask"),
         ("mask.grow", 5000, "mask.grow"),
         ("mask.feather", -1, "mask.feather"),
@@ -422,6 +423,16 @@ def test_a_transaction_that_fails_leaves_nothing(made: DocumentRoom) -> None:
         rows.execute("DELETE FROM documents")
         raise ZeroDivisionError
     assert made.documents.facts("me", document).name == "x"
+
+
+def test_a_document_opens_where_nothing_can_be_written(made: DocumentRoom) -> None:
+    document, _ = made.documents.create("me", "x", made.state(1))
+    made.database._writer.execute("PRAGMA query_only=ON")  # as on a disk without any room
+    with pytest.raises(StudioError):
+        made.documents.rename("me", document, "y")
+    assert made.documents.open("me", document).state == made.state(1)
+    with pytest.raises(NotFound):
+        made.documents.open("you", document)
 
 
 def test_a_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:

@@ -104,6 +104,19 @@ def test_names_are_labels_and_the_file_has_a_name_of_ours(tmp_path: Path) -> Non
     assert file.stem.isalnum()
 
 
+def test_what_a_killed_process_left_half_written_goes_at_the_next_start(tmp_path: Path) -> None:
+    book = Wordbooks(tmp_path)
+    book.prepare()  # of a folder that is not there yet
+    book.keep("ann", "negatives", "a", "b")
+    (file,) = tmp_path.rglob("*.json")
+    mine, somebodys = file.with_name(f".{file.name}.123.part"), file.with_name(".notes.part")
+    for path in (mine, somebodys):
+        path.write_bytes(b"{")
+    Wordbooks(tmp_path).prepare()
+    assert set(file.parent.iterdir()) == {file, somebodys}
+    assert book.read("ann")["negatives"] == {"a": "b"}
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"format": 2}', '{"format": 1, "styles": 3}', '{"format": 1, "lists": {"a": 1}}']
 )
