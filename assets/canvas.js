@@ -44,7 +44,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
   let settings = { ...DEFAULTS };
   let live = null; // {state, target}: a stroke in progress
   let before = null; // the state of another entry, shown instead
-  let staged = null; // a variation, shown as a layer on top
+  let staged = null; // a variation, shown as a layer on top, or instead of one
   let look = "hatch";
   const timings = [];
 
@@ -174,6 +174,11 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     speaking = setTimeout(() => {
       const { x, y } = overlay.cursor ?? { x: 0, y: 0 };
       const marking = scribbling() ? ` ${settings.mark === "on" ? "On the object" : "Beside the object"}, ${scribble.marks.length} marks.` : null;
+      const moved = tool === "move" && head()?.layers.find(({ id }) => id === head().active);
+      if (moved) {
+        words.textContent = `${moved.name} lies at ${moved.x}, ${moved.y}.`;
+        return;
+      }
       const told = marking ?? (target === "mask" ? ` Mask ${acting.info().count.toLocaleString("en")} pixels.` : ` ${TOOLS.find(({ name }) => name === tool).label}.`);
       words.textContent = `Cursor ${Math.floor(x)}, ${Math.floor(y)}.${told}`;
     }, REST);
@@ -182,7 +187,12 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
   const scribbling = () => scribbles(tool, settings);
   const picture = (box, channels, data) => ({ width: box.width, height: box.height, channels, data });
   const whole = () => ({ x: 0, y: 0, width: head().width, height: head().height });
-  const composite = ({ box = whole(), without = [], staged: withStaged = false } = {}) => picture(box, 4, compositeBox(head(), box, { without, extra: withStaged && staged ? [staged] : [] }));
+  const asLayer = ({ picture: pixels, x, y, opacity = 100, instead = null }) => ({ id: "staged", x, y, visible: true, opacity, tiles: tilesOf(pixels), instead });
+  /** `variation`: {picture, x, y, instead}, shown as if it were staged; or true, for the one that is. */
+  function composite({ box = whole(), without = [], staged: variation = false } = {}) {
+    const layer = variation === true ? staged : variation && asLayer(variation);
+    return picture(box, 4, compositeBox(head(), box, { without, extra: layer ? [layer] : [] }));
+  }
   const effectiveMask = ({ box = whole() } = {}) => picture(box, 1, readBox(acting.now().tiles, 1, box));
   const rawMask = (id) => picture(whole(), 1, readBox((id ? head().masks.find((mask) => mask.id === id) : head().mask).tiles, 1, whole()));
 
@@ -232,6 +242,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       undoLabel: { get: () => (scribble.canUndo ? "Mark" : documentOf.history.undoLabel) },
       redoLabel: { get: () => (scribbling() && scribble.canRedo ? "Mark" : documentOf.history.redoLabel) },
       goTo: { value: (id) => finishStroke(() => documentOf.history.goTo(id)) },
+      visit: { value: (json, line) => documentOf.history.visit(json, line, () => hand.end()) },
     }),
 
     get tool() {
@@ -270,11 +281,13 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     view,
     overlay: {
       setFrame: (box, how) => overlay.setFrame(box, how),
+      /** Shows {picture, x, y} on top of everything, or, with `instead`, in the place of the layer of that id. */
       setStaged(variation) {
         const was = staged;
-        staged = variation && { id: "staged", x: variation.x, y: variation.y, visible: true, opacity: variation.opacity ?? 100, tiles: tilesOf(variation.picture) };
+        staged = variation && asLayer(variation);
+        const replaced = (head()?.layers ?? []).filter(({ id }) => id === was?.instead || id === staged?.instead);
         let box = null;
-        for (const layer of [was, staged]) if (layer) box = around(box, tilesDiffer(NO_MASK, layer.tiles, layer.x, layer.y));
+        for (const layer of [was, staged, ...replaced]) if (layer) box = around(box, tilesDiffer(NO_MASK, layer.tiles, layer.x, layer.y));
         if (box) screen.forget(box);
         overlay.setStaged(variation);
       },
@@ -333,6 +346,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     },
     take: () => canvas.scribble.take(),
     swap: () => (scribbling() ? set({ mark: settings.mark === "on" ? "beside" : "on" }) : canvas.swapColors()),
+    nudge: (dx, dy) => hand.nudge(dx, dy),
     far: () => Math.max(8, Math.round(settings.size / 2)),
     source: () => overlay.cursor && tool === "clone" && hand.setSource(overlay.cursor.x, overlay.cursor.y),
   });

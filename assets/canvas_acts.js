@@ -35,7 +35,6 @@ export function layerActs(document, newId, emit) {
     flatten: () => commit({ op: "flatten", name: "Flattened", layer: newId() }, "Flattened"),
     duplicateLayer: (layer) => commit({ op: "duplicateLayer", layer, copy: newId(), name: `${named(layer)} copy` }, `Duplicated ${named(layer)}`),
     setFacts: (layer, facts) => commit({ op: "setFacts", layer, facts }, `Changed ${named(layer)}`),
-    offsetLayer: (layer, dx, dy) => commit({ op: "offsetLayer", layer, dx, dy }, `Moved ${named(layer)}`, { joins: `offset ${layer}` }),
     resize: (width, height, dx = 0, dy = 0, { label = "Size" } = {}) => commit({ op: "resize", width, height, dx, dy }, label),
     get masks() {
       return (document.head()?.masks ?? []).map(({ id, name }) => ({ id, name }));

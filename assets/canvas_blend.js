@@ -71,12 +71,19 @@ export function overLayer(pixels, box, { x, y, opacity, tiles }) {
   });
 }
 
-/** The visible layers of a state inside of `box`, as RGBA bytes. `extra` layers lie on top. */
+/**
+ * The visible layers of a state inside of `box`, as RGBA bytes. Of the `extra` layers, one with `instead` takes the place and
+ * the opacity of the layer of that id; without such a layer, they lie on top.
+ */
 export function compositeBox(state, box, { without = [], extra = [] } = {}) {
   const pixels = new Uint8Array(box.width * box.height * 4);
   const inside = overlap(box, { x: 0, y: 0, width: state.width, height: state.height });
   if (!inside) return pixels;
-  for (const layer of state.layers) if (layer.visible && !without.includes(layer.id)) overLayer(pixels, box, layer);
-  for (const layer of extra) overLayer(pixels, box, layer);
+  for (const layer of state.layers) {
+    const other = extra.find(({ instead }) => instead === layer.id);
+    if (other) overLayer(pixels, box, { ...other, opacity: layer.opacity });
+    else if (layer.visible && !without.includes(layer.id)) overLayer(pixels, box, layer);
+  }
+  for (const layer of extra) if (!state.layers.some(({ id }) => id === layer.instead)) overLayer(pixels, box, layer);
   return pixels;
 }

@@ -21,6 +21,7 @@ export function createDocument({ emit, newId, fetchPixels, fetchState, historyBy
   let fetchTile = fetchPixels;
   let grouping = null; // {state, ops}
   let moving = null; // a walk through the history that waits for the server
+  let opened = 0; // documents so far
   let sending = Promise.resolve();
 
   const head = () => grouping?.state ?? history.head?.state ?? null;
@@ -34,6 +35,7 @@ export function createDocument({ emit, newId, fetchPixels, fetchState, historyBy
 
   function begin(entry, past, future) {
     const from = head();
+    opened += 1;
     history.begin(entry, past, future);
     emit("state", { from, to: head(), drawn: false });
     emit("loaded", {});
@@ -92,26 +94,50 @@ export function createDocument({ emit, newId, fetchPixels, fetchState, historyBy
     history.restored(entry, await inflate(await fetchState(entry.id)));
   }
 
-  /** Goes to the entry that `find()` answers the index of. At once if its state is here, else when it has come. */
-  function walk(find) {
-    const there = () => Math.min(history.entries.length - 1, Math.max(0, find()));
-    if (!moving) {
-      const index = there();
-      if (index === history.index || index < 0 || !head()) return Promise.resolve(false);
-      if (history.entries[index].state) return Promise.resolve(arrive(index));
-    }
-    const turn = (moving ?? Promise.resolve()).then(async () => {
-      const index = there();
-      if (index === history.index) return false;
-      const entry = history.entries[index];
-      if (!entry.state) await fetchEntry(entry);
-      return arrive(history.entries.indexOf(entry));
-    });
+  /** One after another: a walk may have to wait for the server. */
+  function inTurn(act) {
+    const turn = (moving ?? Promise.resolve()).then(act);
     const settled = turn.catch(() => false).then(() => {
       if (moving === settled) moving = null;
     });
     moving = settled;
     return turn;
+  }
+
+  /** Goes to the entry that `find()` answers the index of. At once if its state is here, else when it has come. */
+  function walk(find) {
+    const there = () => Math.min(history.entries.length - 1, find());
+    if (!moving) {
+      const index = there();
+      if (index === history.index || index < 0 || !head()) return Promise.resolve(false);
+      if (history.entries[index].state) return Promise.resolve(arrive(index));
+    }
+    return inTurn(async () => {
+      const index = there();
+      if (index === history.index || index < 0) return false;
+      const entry = history.entries[index];
+      if (!entry.state) await fetchEntry(entry);
+      const at = history.entries.indexOf(entry);
+      return at >= 0 && arrive(at); // meanwhile a stroke may have taken another way
+    });
+  }
+
+  /**
+   * Goes to a node that is not on the line: `json` is its state, `past` and `future` are [{id, label}] of the line through
+   * it, oldest first. `first()` is called right before.
+   */
+  async function visit(json, { node, label, past, future }, first = () => {}) {
+    const mine = opened;
+    const state = await inflate(json);
+    return inTurn(() => {
+      if (mine !== opened) return false; // another document has come meanwhile
+      first();
+      const from = head();
+      history.reline({ id: node, label, state }, past, future);
+      emit("state", { from, to: head(), drawn: false });
+      emit("history", {});
+      return true;
+    });
   }
 
   // tiles in and out
@@ -174,14 +200,6 @@ export function createDocument({ emit, newId, fetchPixels, fetchState, historyBy
     return turn;
   }
 
-  /** The server has this entry: its state can be fetched again, so it may be let go. */
-  function confirmed(entryId) {
-    const entry = history.find(entryId);
-    if (!entry) return;
-    entry.stored = entry.sealed = true;
-    history.trim();
-  }
-
   async function replay(ops) {
     const done = [];
     const failed = [];
@@ -206,7 +224,7 @@ export function createDocument({ emit, newId, fetchPixels, fetchState, historyBy
     replay,
     snapshot,
     stored,
-    confirmed,
+    confirmed: (entryId) => history.confirmed(entryId),
     head,
     stateOf: (entryId) => history.find(entryId)?.state ?? null,
     /** Which layer is active is no change, so no entry is made of it. */
@@ -220,6 +238,18 @@ export function createDocument({ emit, newId, fetchPixels, fetchState, historyBy
       undo: () => walk(() => history.index - 1),
       redo: () => walk(() => history.index + 1),
       goTo: (id) => walk(() => history.entries.findIndex((entry) => entry.id === id)),
+      visit,
+      /** An entry of the line, or one that has left it and that the server does not have yet; null else. */
+      entry(id) {
+        const found = history.find(id);
+        return found && shownEntry(found);
+      },
+      /** Lets go of such an entry: the server will never have it. */
+      drop: (id) => history.drop(id),
+      /** Entries that have left the line before the server had them. */
+      get aside() {
+        return history.aside.map(shownEntry);
+      },
       get canUndo() {
         return history.index > 0;
       },

@@ -2,6 +2,8 @@
 // interrupts a stroke ends it with what was drawn.
 
 const GRIP = { mouse: 9, touch: 22 }; // CSS px around a corner of the frame
+const BESIDE = 1.5; // times as far where a corner is only grabbed from outside of the frame
+const STIRRED = 3; // CSS px after which a mouse is moved and not only touched
 const SECOND_FINGER = 250; // ms in which a second finger takes the first one's stroke back
 const WHEEL = 0.0016; // log zoom per px of wheel
 const EDGES = ["rect", "ellipse", "lasso", "object"];
@@ -21,6 +23,8 @@ export function attachInput(element, core) {
   let holding = false; // H, or Space with the mouse
   let pen = false; // a pen is down: palms are not fingers
   let keyboard = null; // {x, y, drawing}: the keyboard's cursor
+  let rest = null; // {x, y}: where the mouse was when the keyboard's cursor came
+  let byKeys = true; // the last thing that was pressed, anywhere, was a key
   const stop = new AbortController();
   const on = (name, listener, options = {}) => element.addEventListener(name, (event) => core.timed(() => listener(event)), { signal: stop.signal, ...options });
 
@@ -38,11 +42,18 @@ export function attachInput(element, core) {
     return [x, y, pressureOf(event), event.pointerType === "pen" ? event.tiltX || 0 : 0, event.pointerType === "pen" ? event.tiltY || 0 : 0];
   }
 
+  /**
+   * The corner or side of the frame that a pointer would drag. Where the frame is there to be dragged outwards, or with Pan,
+   * all around it; with any other tool only from outside, so that strokes may begin in the frame's corner.
+   */
   function cornerAt(event) {
     const reach = event.pointerType === "touch" ? GRIP.touch : GRIP.mouse;
-    for (const { name, x, y } of core.corners()) {
+    for (const { name, x, y, outwards } of core.corners()) {
       const at = view.toClient(x, y);
-      if (Math.abs(at.x - event.clientX) <= reach && Math.abs(at.y - event.clientY) <= reach) return name;
+      const [right, down] = [event.clientX - at.x, event.clientY - at.y];
+      const far = Math.max(Math.abs(right), Math.abs(down));
+      const beside = (name.includes("w") ? -right : right) > 1 && (name.includes("n") ? -down : down) > 1;
+      if (outwards || core.tool() === "hand" ? far <= reach : beside && far <= BESIDE * reach) return name;
     }
     return null;
   }
@@ -70,7 +81,7 @@ export function attachInput(element, core) {
     }
     if (stroke || pan || grip) return;
     capture(event);
-    const corner = event.button === 0 && cornerAt(event);
+    const corner = event.button === 0 && !holding && cornerAt(event);
     if (corner) {
       grip = { id: event.pointerId, corner };
       return;
@@ -111,8 +122,9 @@ export function attachInput(element, core) {
       const points = (parts.length ? parts : [event]).flatMap(pointAt);
       hand.move(points, modsOf(event));
     }
+    stir(event);
     const { x, y } = view.toDocument(event.clientX, event.clientY);
-    if (!keyboard) core.cursor({ x, y, seen: event.pointerType !== "touch", corner: !stroke && cornerAt(event) });
+    if (!keyboard) core.cursor({ x, y, seen: event.pointerType !== "touch", corner: !stroke && !holding && cornerAt(event) });
   });
 
   const over = (event) => {
@@ -176,6 +188,14 @@ export function attachInput(element, core) {
     element.dataset.pans = holding || core.tool() === "hand" ? (pan ? "now" : "ready") : "no";
   }
 
+  /** A mouse or pen that is moved has the cursor, unless a stroke of the keyboard's is being drawn. */
+  function stir(event) {
+    if (event.pointerType === "touch") return;
+    const place = { x: event.clientX, y: event.clientY };
+    if (!keyboard || !rest) rest = place;
+    else if (!keyboard.drawing && Math.hypot(place.x - rest.x, place.y - rest.y) >= STIRRED) keyboardOff();
+  }
+
   // the keyboard's own cursor
   function keyboardOn() {
     if (keyboard) return;
@@ -227,9 +247,11 @@ export function attachInput(element, core) {
     shown();
   });
   let pressed = false; // the focus comes from a pointer
+  for (const name of ["pointerdown", "keydown"]) window.addEventListener(name, () => (byKeys = name === "keydown"), { signal: stop.signal, capture: true });
   on("focus", () => {
-    byKeyboard(!pressed && element.matches(":focus-visible"));
-    if (!pressed && element.matches(":focus-visible") && core.size().width) keyboardOn();
+    const keys = byKeys && !pressed && element.matches(":focus-visible"); // a script may give the focus after a click
+    byKeyboard(keys);
+    if (keys && core.size().width) keyboardOn();
   });
   on("keydown", (event) => !["Control", "Shift", "Alt", "Meta"].includes(event.key) && byKeyboard(true));
 

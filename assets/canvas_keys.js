@@ -6,6 +6,7 @@ import { TOOLS } from "./canvas_tools.js";
 
 /** [keys as they are read, what they do], for the list and for help. */
 export const KEYS = [
+  ["V", "Move the layer (arrows: 1 px, with Shift 10 px)"],
   ["B", "Brush"],
   ["E", "Eraser"],
   ["L", "Lasso"],
@@ -24,6 +25,10 @@ export const KEYS = [
   ["Shift [ and ]", "Softer, harder"],
   ["Ctrl Z", "Undo"],
   ["Ctrl Shift Z, Ctrl Y", "Redo"],
+  ["Ctrl A", "Mask everything"],
+  ["Ctrl D", "Clear the mask"],
+  ["Ctrl Shift I", "Invert the mask"],
+  ["Ctrl S", "Say whether everything is saved"],
   ["Arrows", "Move the keyboard's cursor (Shift: farther)"],
   ["Space", "Paint at the keyboard's cursor while held; with the mouse, pan"],
   ["Enter", "Begin and end a stroke or shape at the keyboard's cursor"],
@@ -41,10 +46,20 @@ export const KEYS = [
   ["?", "This list"],
 ];
 
+const NUDGE = 10; // px of a layer with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const BY_KEY = Object.fromEntries(TOOLS.filter(({ key }) => key).map(({ key, name }) => [key, name]));
 
-/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far(), take()}. */
+/** What a key does to the canvas together with Ctrl or Cmd, wherever the focus is; null for nothing. */
+export function commandOf(event, canvas) {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || canvas.empty) return null;
+  const { history, mask } = canvas;
+  const alone = { z: () => history.undo(), y: () => history.redo(), a: () => mask.all(), d: () => mask.info.count && mask.clear() };
+  const shifted = { z: () => history.redo(), i: () => mask.invert() };
+  return (event.shiftKey ? shifted : alone)[event.key.toLowerCase()] ?? null;
+}
+
+/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far(), nudge(dx, dy), take(), source()}. */
 export function attachKeys(element, canvas, input, acts) {
   const stop = new AbortController();
 
@@ -73,11 +88,13 @@ export function attachKeys(element, canvas, input, acts) {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (event.isComposing) return;
     if (event.ctrlKey || event.metaKey) {
-      if (key === "z" && !event.altKey) canvas.history[event.shiftKey ? "redo" : "undo"]();
-      else if (key === "y" && !event.altKey && !event.shiftKey) canvas.history.redo();
-      else return;
+      const act = commandOf(event, canvas);
+      if (!act) return;
+      act();
     } else if (key in ARROWS) {
-      input.step(...ARROWS[key], event.shiftKey ? acts.far() : 1);
+      const [right, down] = ARROWS[key];
+      if (canvas.tool === "move" && !input.keyboard?.drawing) acts.nudge(right * (event.shiftKey ? NUDGE : 1), down * (event.shiftKey ? NUDGE : 1));
+      else input.step(right, down, event.shiftKey ? acts.far() : 1);
     } else if (key === " ") {
       if (!event.repeat && input.keyboard) input.press({ shift: event.shiftKey, alt: event.altKey });
       else if (!input.keyboard) input.hold(true);

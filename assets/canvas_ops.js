@@ -11,6 +11,7 @@ import { makeTile, moveTiles, readBox, tilesOf } from "./canvas_tiles.js";
 
 export const SMALLEST = 1; // px, a side of a document
 export const LARGEST = 4096;
+const FARTHEST = 2 * LARGEST; // px that a layer may be moved off the document's corner
 
 const EMPTY = new Map();
 
@@ -101,6 +102,13 @@ function shifted({ x, y, facts }, dx, dy) {
   return { x: x + dx, y: y + dy, facts: frame ? { ...facts, frame: { ...frame, x: frame.x + dx, y: frame.y + dy } } : (facts ?? null) };
 }
 
+/** A layer with its corner at (x, y). A fill is done again where it lies, so what was said of its old place goes. */
+function placedAt(layer, x, y) {
+  const [dx, dy] = [clamp(x, -FARTHEST, FARTHEST) - layer.x, clamp(y, -FARTHEST, FARTHEST) - layer.y];
+  const moved = shifted(layer, dx, dy);
+  return (dx || dy) && moved.facts?.fill ? { ...moved, facts: { ...moved.facts, mask: null, drawn: false } } : moved;
+}
+
 function placed(layers, layer, index) {
   const made = layers.filter((other) => other !== layer);
   made.splice(index, 0, layer);
@@ -136,7 +144,7 @@ const ACTS = {
   showLayer: (state, { layer, visible }) => withLayer(state, layer, { visible }),
   setOpacity: (state, { layer, opacity }) => withLayer(state, layer, { opacity: clamp(opacity, 0, 100) }),
   setFacts: (state, { layer, facts }) => withLayer(state, layer, { facts }),
-  offsetLayer: (state, { layer, dx, dy }) => withLayer(state, layer, shifted(layerOf(state, layer), dx, dy)),
+  placeLayer: (state, { layer, x, y }) => withLayer(state, layer, placedAt(layerOf(state, layer), x, y)),
   moveLayer: (state, { layer, index }) => ({ ...state, layers: placed(state.layers, layerOf(state, layer), clamp(index, 0, state.layers.length - 1)) }),
 
   duplicateLayer(state, { layer, copy, name }) {

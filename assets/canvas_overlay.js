@@ -25,7 +25,7 @@ export function createOverlay(room, core, view) {
     if (!frame?.handles) return [];
     const { x, y, width, height } = frame.box;
     const all = frame.beyond ? { ...CORNERS, ...SIDES } : CORNERS;
-    return Object.entries(all).map(([name, [right, down]]) => ({ name, x: x + width * right, y: y + height * down }));
+    return Object.entries(all).map(([name, [right, down]]) => ({ name, x: x + width * right, y: y + height * down, outwards: frame.beyond }));
   }
 
   /** The frame with a corner or side moved to (x, y); null lets it be as it was. */

@@ -1,6 +1,8 @@
 // The tools, what each is called and needs, and the hand that holds one: from points on the document to ops.
 
 import { compositeBox } from "./canvas_blend.js";
+import { statesDiffer } from "./canvas_diff.js";
+import { apply } from "./canvas_ops.js";
 import { beginStroke, boxOf, POINT, pointOf } from "./canvas_stroke.js";
 import { around } from "./canvas_tiles.js";
 
@@ -8,6 +10,7 @@ import { around } from "./canvas_tiles.js";
 export const TOOLS = [
   { name: "hand", label: "Pan", key: "", icon: "hand", group: 0, uses: [] },
   { name: "zoom", label: "Zoom", key: "", icon: "zoom", group: 0, uses: [] },
+  { name: "move", label: "Move the layer", key: "v", icon: "move", group: 0, uses: [] },
   { name: "brush", label: "Brush", key: "b", icon: "brush", group: 1, uses: ["size", "hardness", "opacity", "flow", "pressureSize", "pressureOpacity", "withinMask"] },
   { name: "eraser", label: "Eraser", key: "e", icon: "eraser", group: 1, uses: ["size", "hardness", "opacity", "flow", "pressureSize", "pressureOpacity", "withinMask"] },
   { name: "lasso", label: "Lasso", key: "l", icon: "lasso", group: 1, uses: ["mode", "opacity"] },
@@ -65,6 +68,7 @@ export function settled(before, change) {
 }
 
 const STROKES = ["brush", "eraser", "smudge", "clone"];
+const PAINT_ONLY = ["smudge", "clone"]; // there is nothing to smear or copy in a mask
 const SHAPES = ["lasso", "rect", "ellipse"];
 const NAMES = Object.fromEntries(TOOLS.map(({ name, label }) => [name, label]));
 
@@ -85,7 +89,7 @@ function settingsFor(tool, settings) {
  * tool(), wand. Positions are document px; `mods`: {shift, alt, erases}.
  */
 export function createHand(core) {
-  let doing = null; // {kind, op, stroke?, points, mark?}
+  let doing = null; // {kind, op, stroke?, points, mark?}, or a layer that is moved: {kind, layer, start, place, shown, from}
   let source = null; // where clone copies from: {x, y}
   let shift = null; // how far from there the copy lies, kept between strokes
   let lastEnd = null; // for straight lines with Shift
@@ -94,7 +98,7 @@ export function createHand(core) {
 
   function targetOf(tool) {
     if (tool === "wand") return "mask";
-    return core.target();
+    return PAINT_ONLY.includes(tool) ? "paint" : core.target();
   }
 
   /** A layer to paint on, or words about why there is none. */
@@ -126,6 +130,7 @@ export function createHand(core) {
     const point = pointOf(x, y, pressure, ...tilt);
     if (tool === "picker" || (mods.alt && (tool === "brush" || tool === "fill"))) return pick(x, y);
     if (tool === "clone" && mods.alt) return setSource(x, y);
+    if (tool === "move") return pickUp(point);
     if (scribbles(tool, settings)) {
       const on = (settings.mark === "on") !== Boolean(mods.alt || mods.erases);
       doing = { kind: "mark", mark: { on, size: settings.size, points: [...point] } };
@@ -143,6 +148,60 @@ export function createHand(core) {
     if (tool === "fill" || tool === "wand") return flood(tool, target, layer, point, mods);
     doing = { kind: tool === "line" ? "line" : "shape", tool, target, layer, points: [...point], takes: mods.alt };
     core.above();
+  }
+
+  /** The layer that can be moved, or words about why there is none. */
+  function movable() {
+    const { layers, active } = core.head();
+    const layer = layers.find(({ id }) => id === active);
+    if (!layer) words("There is no layer to move. Add one first.");
+    else if (!layer.tiles.size) words(`“${layer.name}” is empty, so there is nothing to move.`);
+    else if (!layer.visible) words(`“${layer.name}” is hidden. Show it first, so that you see where it goes.`);
+    else return layer;
+    return null;
+  }
+
+  const placing = ({ id, name }, x, y) => ({ id: core.newId(), op: "placeLayer", layer: id, x, y, label: `Moved ${name}` });
+
+  /** Draws again what differs between two states. */
+  function turn(from, to) {
+    const box = statesDiffer(from, to);
+    if (box) core.changed(box === "all" ? undefined : box, "paint");
+  }
+
+  function pickUp(point) {
+    const layer = movable();
+    if (layer) doing = { kind: "move", layer, start: point, place: { x: layer.x, y: layer.y }, shown: core.head(), from: core.head() };
+  }
+
+  /** The layer follows by whole px; with Shift, only across or only down. */
+  function carry([x, y], { shift: even }) {
+    const { layer, start, from } = doing;
+    const [dx, dy] = [Math.round(x - start[0]), Math.round(y - start[1])];
+    const level = Math.abs(dx) >= Math.abs(dy);
+    const place = { x: layer.x + (even && !level ? 0 : dx), y: layer.y + (even && level ? 0 : dy) };
+    if (place.x === doing.place.x && place.y === doing.place.y) return;
+    const shown = apply(from, placing(layer, place.x, place.y));
+    turn(doing.shown, shown);
+    Object.assign(doing, { place, shown });
+    core.live(shown, "paint");
+  }
+
+  function putDown({ layer, place, shown, from }) {
+    core.live(null);
+    const there = core.head().layers.find(({ id }) => id === layer.id);
+    if (!there || (place.x === there.x && place.y === there.y)) return turn(shown, core.head());
+    core.commit(placing(there, place.x, place.y), core.head() === from ? { state: shown } : {});
+    core.saySoon();
+  }
+
+  /** The active layer by whole px. Pushes shortly after each other are one entry. */
+  function nudge(dx, dy) {
+    if (doing || !core.head()) return;
+    const layer = movable();
+    if (!layer) return;
+    core.commit(placing(layer, layer.x + dx, layer.y + dy), { joins: `place ${layer.id}` });
+    core.saySoon();
   }
 
   function beginDrawing(tool, target, layer, point, mods) {
@@ -183,6 +242,7 @@ export function createHand(core) {
       feed(snapped);
       return;
     }
+    if (doing.kind === "move") return carry(snapped.slice(-POINT), mods);
     if (doing.kind === "mark") {
       doing.mark.points.push(...snapped);
       core.above();
@@ -217,6 +277,7 @@ export function createHand(core) {
       if (!core.commit({ ...done.op, label: done.label }, others ? {} : { state })) core.emit("progress", { op: null });
       return;
     }
+    if (done.kind === "move") return putDown(done);
     core.above();
     if (done.kind === "mark") {
       core.scribble.add(done.mark);
@@ -275,8 +336,12 @@ export function createHand(core) {
   /** Lets go of what is being drawn, as if it had not been begun. */
   function cancel() {
     if (!doing) return false;
-    const { kind, op, stroke } = doing;
+    const { kind, op, stroke, shown } = doing;
     doing = null;
+    if (kind === "move") {
+      core.live(null);
+      turn(shown, core.head());
+    }
     if (kind === "stroke") {
       core.live(null);
       core.changed(touchedBy(op, core.head()), op.target);
@@ -292,6 +357,7 @@ export function createHand(core) {
     move,
     end,
     cancel,
+    nudge,
     setSource,
     get doing() {
       return doing;

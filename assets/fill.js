@@ -8,14 +8,15 @@ import { createToolbar } from "./canvas_toolbar.js";
 import { button, h } from "./dom.js";
 import { documentOf, layerOf, putBackInto } from "./fill_back.js";
 import { createColours } from "./fill_colours.js";
-import { documentOfPicture, emptyDocument, lineOf, nameOf, recover } from "./fill_document.js";
+import { documentOfPicture, emptyDocument, load, nameOf, recover } from "./fill_document.js";
 import { createDocuments } from "./fill_documents.js";
 import { createEmpty } from "./fill_empty.js";
 import { bounded, createExpandRow } from "./fill_expand.js";
-import { typing } from "./frame.js";
 import { createFiles } from "./fill_files.js";
+import { createPast } from "./fill_history.js";
 import { createContextView, createHowView } from "./fill_how.js";
 import { createJournal } from "./fill_journal.js";
+import { attachFillKeys } from "./fill_keys.js";
 import { createLayersView } from "./fill_layers.js";
 import { address, addressed, keepLastDocument, keepStep, keptStep, lastDocument, takeWish } from "./fill_link.js";
 import { createMaskView } from "./fill_mask.js";
@@ -73,6 +74,7 @@ export function mount(element) {
   addEventListener("wavebrush-fill", () => visible && arrive());
   addEventListener("hashchange", () => visible && addressed()?.id && addressed().id !== current?.id && arrive());
   room.addEventListener("keydown", key);
+  attachFillKeys(canvas, { visible: () => visible, stepping: () => parts.steps.active(), current: () => current, settled: () => sync.settled(), notice, busy });
   seen();
 }
 
@@ -81,10 +83,10 @@ function build() {
   const stage = h("div", { class: "wb-fill-room" }, host);
   room.replaceChildren(stage); // the canvas measures its host
   canvas = createCanvas(host, { label: "Canvas", fullscreen: room, fetchPixels: server.pixels, fetchState: (node) => server.readState(current.id, node) });
-  sync = createSync(canvas, (state) => parts.documents.state(state), (words) => notice(`This change could not be saved. ${words}`, true));
+  sync = createSync(canvas, (state) => (parts.documents.state(state), parts.past.synced(state)), (words) => notice(`This change could not be saved. ${words}`, true));
   run = createFillRun(canvas, { model: () => session.model, presets: () => presets, journal: () => journal, changed: draw, failed: report, finished });
 
-  const files = createFiles(canvas, { visible: () => visible && !parts.steps.active(), canPlace: () => current !== null, open, notice, report, busy });
+  const files = createFiles(canvas, { visible: () => visible && !parts.steps.active(), canPlace: () => current !== null, open, restore, notice, report, busy });
   const documents = createDocuments({
     current: () => current,
     open,
@@ -104,11 +106,13 @@ function build() {
     () => session?.model.title || "The model",
     (prompt) => change({ prompt }),
   );
+  const past = createPast(canvas, { current: () => current, busy: () => run.busy(), ready: () => parts.scribble.settle(), settled: () => sync.settled(), openSteps: openInSteps, notice, report, announce });
   parts = {
     files,
+    past,
     words,
     documents,
-    options: createOptions(canvas, TOOLS, { dock: () => dock() }),
+    options: createOptions(canvas, TOOLS, { dock: () => dock(), past: past.opener }),
     colours: createColours(canvas),
     prompt: createPromptBar({ intent: takeIntent, typed: (prompt) => change({ prompt }, false), go }, words.element),
     expand: createExpandRow((next) => takeBox(next)),
@@ -120,7 +124,7 @@ function build() {
     strokes: createStrokes(canvas, { start: (start) => change({ start }) }),
     steps: createStepMode(canvas, { left: leftStep, notice }),
     scribble: createScribbleBar(canvas, { kept: (marks) => journal?.marks(marks) }),
-    empty: createEmpty({ file: files.choose, make: documents.makeNew, open, generate: () => document.getElementById("wb-generate-button")?.click() }),
+    empty: createEmpty({ file: files.choose, make: documents.makeNew, open, bin: documents.openBin, generate: () => document.getElementById("wb-generate-button")?.click() }),
     busy: h("div", { class: "wb-fill-busy", hidden: true }),
   };
   parts.dock = h(
@@ -186,8 +190,7 @@ async function meet() {
     return openUnfinished(unfinished);
   }
   if (current && (!asked || asked === current.id)) return address(current.id);
-  const list = await parts.documents.refresh();
-  const wanted = [asked, lastDocument()].find((id) => list.some((entry) => entry.id === id)) ?? list[0]?.id;
+  const wanted = await parts.documents.first([asked, lastDocument()]);
   if (wanted) return open(wanted);
   return close();
 }
@@ -249,7 +252,7 @@ async function open(id) {
   const facts = await server.readDocument(id);
   const itsJournal = createJournal(id, () => notice("This browser has no room to keep unsaved strokes. They are saved as soon as the studio answers.", true));
   const found = itsJournal.found();
-  await canvas.load(facts.state, server.pixels, { node: facts.head, ...lineOf(facts) });
+  await load(canvas, facts, found);
   journal = itsJournal;
   current = { id, name: facts.name };
   forgetFill();
@@ -291,7 +294,7 @@ function close() {
 function showEmpty(on) {
   room.classList.toggle("empty", on);
   for (const part of parts.idle) part.inert = on;
-  parts.empty.show(on, on ? parts.documents.list() : []);
+  parts.empty.show(on, on ? parts.documents.list() : [], parts.documents.binned());
 }
 
 // ---------------------------------------------------------------- a recorded step
@@ -393,11 +396,17 @@ function leaveAgain() {
 }
 
 function layersTurned() {
-  if (again && (canvas.empty || !canvas.layers.some(({ id }) => id === again.id) || canvas.activeId !== again.id)) {
-    leaveAgain();
-    draw();
-  }
+  if (!again) return;
+  const layer = canvas.empty || canvas.activeId !== again.id ? null : canvas.layers.find(({ id }) => id === again.id);
+  if (layer?.facts?.fill) {
+    if (again.facts.drawn && !layer.facts.drawn) settings.set({ context: null }); // it was moved, and is filled again where it lies
+    again.facts = layer.facts;
+  } else leaveAgain();
+  draw();
 }
+
+/** A fill that is asked for again, on a document that is what it saw. */
+const restore = (fill) => change(settingsOf({ fill, drawn: true }, session.model, intents, presets));
 
 function forgetFill() {
   leaveAgain();
@@ -461,7 +470,7 @@ function finished(snapshot) {
   const made = snapshot.pictures.filter(({ layer }) => layer).length;
   if (snapshot.state === "failed" && !made) notice(snapshot.error ?? snapshot.pictures[0]?.error ?? "The fill failed.", true);
   if (!made && snapshot.state !== "failed") {
-    run.discard();
+    run.drop();
     notice("Stopped before anything was painted.");
   }
   announce(made ? `${made === 1 ? "One variation is" : `${made} variations are`} ready. Before is kept.` : "");
@@ -481,12 +490,8 @@ function key(event) {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
     event.preventDefault();
     event.stopPropagation();
-    if (run.shown() && !run.running() && run.looked() !== null) keep();
+    if (run.shown() && !run.running() && run.ready()) keep();
     else if (current && planOf(canvas, values, { sending, running: run.running(), again, box }).ready) go();
-  } else if ((event.ctrlKey || event.metaKey) && !event.altKey && /^[zy]$/i.test(event.key) && !typing(event.target) && current) {
-    event.preventDefault(); // also where a button, and not the canvas, has the focus
-    if (event.key.toLowerCase() === "y" || event.shiftKey) canvas.history.redo();
-    else canvas.history.undo();
   } else if (event.key === "Escape" && room.classList.contains("dock-open")) {
     event.preventDefault();
     dock(false);

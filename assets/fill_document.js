@@ -2,7 +2,7 @@
 
 import { TILE } from "./canvas_tiles.js";
 import { asRgba, encodePng } from "./canvas_png.js";
-import { uploadBundle } from "./fill_server.js";
+import { pixels, readDocument, readState, uploadBundle } from "./fill_server.js";
 
 export const newId = () => (crypto.randomUUID ? crypto.randomUUID().replaceAll("-", "") : [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
 
@@ -62,31 +62,49 @@ export async function localDocument(picture, name, above) {
 /** The nodes before and after a document's head on its line, oldest first: where undo and redo lead after a reload. */
 export function lineOf({ head, history }) {
   const nodes = new Map(history.map((node) => [node.id, node]));
+  const newest = new Map(history.map((node) => [node.parent, node])); // the child that was made last
   const past = [];
-  for (let node = nodes.get(nodes.get(head)?.parent); node; node = nodes.get(node.parent)) past.unshift({ id: node.id, label: node.label });
+  for (let node = nodes.get(nodes.get(head)?.parent); node; node = nodes.get(node.parent)) past.push({ id: node.id, label: node.label });
   const future = [];
-  for (let at = head; ; ) {
-    const next = history.filter(({ parent }) => parent === at).pop();
-    if (!next || future.length > history.length) break;
-    future.push({ id: next.id, label: next.label });
-    at = next.id;
-  }
-  return { past, future };
+  for (let node = newest.get(head); node; node = newest.get(node.id)) future.push({ id: node.id, label: node.label });
+  return { past: past.reverse(), future };
+}
+
+/** Shows a document as the server has it, or at that node of its tree where this browser's journal, `found`, goes on. */
+export async function load(canvas, facts, { ops, head: left }) {
+  const known = new Set(facts.history.map(({ id }) => id));
+  const wanted = ops.find(({ op }) => !known.has(op.id))?.parent ?? left;
+  const { past, future } = lineOf(facts);
+  const near = !known.has(wanted) || [...past, { id: facts.head }, ...future].some(({ id }) => id === wanted);
+  const node = near ? facts.head : wanted;
+  const state = near ? facts.state : await readState(facts.id, node);
+  await canvas.load(state, pixels, { node, ...lineOf({ head: node, history: facts.history }) });
 }
 
 /**
- * Does again what the server had not confirmed when the page was left, the stroke in progress last. `facts` are the
- * server's, `found` the journal's. Answers what could not be done: [{op, reason}].
+ * Goes to any node of the document's tree, if that is `still()` open when it has come: from there undo and redo follow the
+ * line through it.
+ */
+export async function visit(canvas, id, node, still) {
+  const [{ history }, state] = await Promise.all([readDocument(id), readState(id, node)]);
+  const label = history.find((each) => each.id === node)?.label ?? "Change";
+  if (!still()) return false;
+  return canvas.history.visit(state, { node, label, ...lineOf({ head: node, history }) });
+}
+
+/**
+ * Does again what the server had not confirmed when the page was left, in the order in which it was done, the stroke in
+ * progress last. `facts` are the server's, `found` the journal's. Answers what could not be done: [{op, reason}].
  */
 export async function recover(canvas, journal, facts, { ops, head, stroke }) {
   const known = new Set(facts.history.map(({ id }) => id));
-  const open = new Map(ops.filter(({ op }) => !known.has(op.id)).map((entry) => [entry.op.id, entry]));
   for (const { op } of ops) if (known.has(op.id)) journal.confirm(op.id);
   const here = (id) => id && id !== canvas.history.head && canvas.history.entries.some((entry) => entry.id === id);
-  const chain = [];
-  for (let entry = [...open.values()].pop(); entry; entry = open.get(entry.parent)) chain.unshift(entry);
-  if (here(chain[0]?.parent)) await canvas.history.goTo(chain[0].parent);
-  const { failed } = await canvas.replay(chain.map(({ op }) => op));
+  const failed = [];
+  for (const { op, parent } of ops.filter((entry) => !known.has(entry.op.id))) {
+    if (here(parent)) await canvas.history.goTo(parent); // what was undone and painted over is a way of its own
+    failed.push(...(await canvas.replay([op])).failed);
+  }
   if (here(head)) await canvas.history.goTo(head);
   if (stroke) failed.push(...(await canvas.replay([stroke])).failed); // it was begun where the person was
   for (const { op } of failed) journal.confirm(op.id);

@@ -1,9 +1,9 @@
-// The documents in a small menu: open, new, rename, duplicate, delete and take that back.
+// The documents in a small menu: open, new, rename, duplicate, delete and take that back. All of them: fill_finder.js.
 
 import { button, h, icon } from "./dom.js";
-import { askWords, menu } from "./fill_parts.js";
+import { createFinder } from "./fill_finder.js";
+import { askWords, count, menu } from "./fill_parts.js";
 import * as server from "./fill_server.js";
-import { at } from "./server.js";
 
 const SHOWN = 12; // documents in the menu
 const STATES = { saved: "Saved", saving: "Saving…", waiting: "Not saved yet, trying again" };
@@ -16,11 +16,11 @@ const KINDS = [
   ["wavebrush", "wavebrush", "everything, with masks, to open here again"],
 ];
 
-export const thumbnailAddress = ({ id, head }) => at(`documents/${id}/thumbnail.webp?v=${head}`);
-
 /** `room`: current() {id, name} or null, open(id), closed(), make(width, height), file(), export(kind), mask(), notice, report, model(). */
 export function createDocuments(room) {
-  let list = [];
+  let list = []; // those that were used last
+  let counts = { count: 0, in_bin: 0 };
+  let further = false; // whether there are more than the list has
   const name = h("b", {}, "Fill");
   const state = h("small", {}, "");
   const opener = h("button", { type: "button", class: "wb-document-name" }, h("span", {}, name, state), icon("chevron", true));
@@ -31,6 +31,11 @@ export function createDocuments(room) {
     "-",
     { label: "The mask as PNG", act: () => room.mask(), disabled: !room.current() },
   ]);
+  const finder = createFinder({
+    current: room.current,
+    open: (id) => attempt(() => room.open(id)),
+    closed: () => room.current() || refresh().then(() => room.current() || room.closed()), // something may be there again
+  });
   chooser.element.addEventListener("beforetoggle", (event) => event.newState === "open" && refresh().then(chooser.redraw));
 
   function rows() {
@@ -43,12 +48,14 @@ export function createDocuments(room) {
       { label: "Rename", icon: "brush", act: rename, disabled: !here },
       { label: "Duplicate", icon: "copy", act: duplicate, disabled: !here },
       { label: "Delete", icon: "bin", danger: true, act: remove, disabled: !here },
-      ...(list.length ? ["-", h("div", { class: "wb-menu-title", "aria-hidden": "true" }, "Documents")] : []),
+      "-",
+      { label: "All documents…", icon: "zoom", note: `${count(counts.count)}, and ${count(counts.in_bin)} in the bin`, act: () => finder.open() },
+      ...(list.length ? [h("div", { class: "wb-menu-title", "aria-hidden": "true" }, "Used last")] : []),
       ...list.slice(0, SHOWN).map((entry) => {
-        const row = h("button", { type: "button", role: "menuitem", "aria-current": entry.id === here?.id ? "true" : null }, h("img", { src: thumbnailAddress(entry), alt: "", loading: "lazy" }), h("span", { class: "wb-menu-words" }, h("span", {}, entry.name), h("small", {}, `${entry.width} × ${entry.height} px`)));
+        const row = h("button", { type: "button", role: "menuitem", "aria-current": entry.id === here?.id ? "true" : null }, h("img", { src: server.documentThumbnail(entry), alt: "", loading: "lazy" }), h("span", { class: "wb-menu-words" }, h("span", {}, entry.name), h("small", {}, `${entry.width} × ${entry.height} px`)));
         row.addEventListener("click", () => {
           chooser.close();
-          if (entry.id !== room.current()?.id) room.open(entry.id);
+          if (entry.id !== room.current()?.id) attempt(() => room.open(entry.id));
         });
         return row;
       }),
@@ -57,11 +64,34 @@ export function createDocuments(room) {
 
   async function refresh() {
     try {
-      list = (await server.documents()).documents;
+      const answer = await server.documents();
+      list = answer.documents;
+      counts = { count: answer.count, in_bin: answer.in_bin };
+      further = answer.cursor !== null;
     } catch (problem) {
       if (!server.expected(problem)) throw problem;
     }
     return list;
+  }
+
+  /** The first of these ids that is a document of ours, or else the document used last; null without any. */
+  async function first(ids) {
+    await refresh();
+    for (const id of ids.filter(Boolean)) {
+      if (list.some((entry) => entry.id === id)) return id;
+      if (further && (await stands(id))) return id;
+    }
+    return list[0]?.id ?? null;
+  }
+
+  /** Whether a document is there and not in the bin. */
+  async function stands(id) {
+    try {
+      return (await server.readDocument(id)).binned_at === null;
+    } catch (problem) {
+      if (!problem.status) throw problem; // nobody answered: asked again
+      return false;
+    }
   }
 
   async function attempt(work) {
@@ -123,7 +153,10 @@ export function createDocuments(room) {
     opener,
     exporter,
     refresh,
+    first,
     list: () => list,
+    binned: () => counts.in_bin,
+    openBin: () => finder.open(true),
     makeNew: () => makeNew(room.model()),
     /** While something else than a document is on the canvas. */
     away(on) {

@@ -25,7 +25,7 @@ export function createContextView(actions) {
       }
       margin.disable(!plan, "Paint a mask first");
       automatic.hidden = own === "automatic";
-      words.textContent = plan ? `The model works on it at ${plan.working.width} × ${plan.working.height}. Drag the frame's corners for a frame of your own.` : "A frame shows what the model will see.";
+      words.textContent = plan ? `The model works on it at ${plan.working.width} × ${plan.working.height}. Drag the frame's corners from just outside, or with Pan, for a frame of your own.` : "A frame shows what the model will see.";
     },
   };
 }

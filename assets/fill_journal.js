@@ -29,7 +29,7 @@ export function createJournal(id, full = () => {}) {
   const kept = read(id);
   let ops = Array.isArray(kept?.ops) ? kept.ops : []; // {op, parent}, oldest first
   let head = typeof kept?.head === "string" ? kept.head : null; // where the person is, if the server does not know
-  let fill = kept?.fill ?? null; // the job that is being followed, and what it was asked
+  let fill = kept?.fill ?? null; // {jobs: [{job, asked}]}: the fills whose variations are looked at, the oldest first
   let marks = Array.isArray(kept?.marks) ? kept.marks : []; // of a scribble on an object
   let lastStroke = 0;
   let late = null;

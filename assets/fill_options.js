@@ -6,7 +6,7 @@ import { createSlider } from "./fill_slider.js";
 
 const PAINTS = new Set(["brush", "eraser", "line", "rect", "ellipse", "lasso", "fill"]); // tools that act on paint or on the mask
 
-/** `tools`: the canvas's TOOLS. `actions.dock()` opens the drawer. */
+/** `tools`: the canvas's TOOLS. `actions`: dock() opens the drawer, `past` is the button of the whole history. */
 export function createOptions(canvas, tools, actions) {
   const drawing = h("span", { "aria-hidden": "true" });
   const name = h("span", {});
@@ -23,7 +23,8 @@ export function createOptions(canvas, tools, actions) {
   const by = choices("Cut out by", [["box", "Box"], ["scribble", "Scribble"]], "box", (value) => canvas.set({ by: value }));
   const flow = createSlider({ label: "Flow", unit: "%", min: 1, max: 100, value: 100 }, { input: (value) => canvas.set({ flow: value }) });
   const sample = select("Looks at", [["all", "all layers"], ["layer", "this layer"]], (value) => canvas.set({ sample: value }));
-  const switches = Object.entries({ contiguous: "Only what is connected", withinMask: "Inside the mask only", pressureSize: "Pressure changes the size", pressureOpacity: "Pressure changes the opacity" }).map(([key, words]) => [key, toggle(words, false, (on) => canvas.set({ [key]: on }))]);
+  const switches = Object.entries({ contiguous: "Only what is connected", pressureSize: "Pressure changes the size", pressureOpacity: "Pressure changes the opacity" }).map(([key, words]) => [key, toggle(words, false, (on) => canvas.set({ [key]: on }))]);
+  const within = h("button", { type: "button", class: "wb-btn quiet small wb-inside", "aria-label": "Inside the mask only", title: "Paint inside the mask only", onclick: () => canvas.set({ withinMask: !canvas.settings.withinMask }) }, icon("inside", true), h("span", {}, "Inside the mask only"));
   const rest = button("quiet icon", "More of this tool", "sliders");
   const restPanel = h("div", { class: "wb-menu-panel" }, flow.element, h("label", { class: "wb-row-of" }, h("span", {}, "Looks at"), sample.element), ...switches.map(([, { element: part }]) => part));
   menu(rest, "More of this tool", () => [restPanel], "dialog");
@@ -33,10 +34,11 @@ export function createOptions(canvas, tools, actions) {
     by.element,
     ...Object.values(sliders).map(({ element }) => element),
     mode.element,
+    within,
     rest,
   );
   for (const part of ["hardness", "opacity", "strength"]) sliders[part].element.classList.add("wb-wide-option");
-  for (const part of [mode.element, rest]) part.classList.add("wb-wide-option");
+  for (const part of [mode.element, within, rest]) part.classList.add("wb-wide-option");
 
   const undo = button("quiet icon", "Undo", "undo", () => canvas.history.undo());
   const redo = button("quiet icon", "Redo", "redo", () => canvas.history.redo());
@@ -59,7 +61,7 @@ export function createOptions(canvas, tools, actions) {
     target.element,
     options,
     badge,
-    h("div", { class: "wb-fill-views" }, undo, redo, h("span", { class: "wb-fill-separator" }), zoom, full, drawer),
+    h("div", { class: "wb-fill-views" }, undo, redo, actions.past, h("span", { class: "wb-fill-separator" }), zoom, full, drawer),
   );
 
   function draw() {
@@ -67,7 +69,7 @@ export function createOptions(canvas, tools, actions) {
     const uses = new Set(tool.uses ?? []);
     if (canvas.scribble.active) uses.add("size");
     const both = PAINTS.has(tool.name);
-    const onMask = canvas.target === "mask";
+    const onMask = both && canvas.target === "mask";
     name.textContent = tool.label;
     drawing.replaceChildren(icon(tool.icon));
     target.element.hidden = !both;
@@ -83,9 +85,11 @@ export function createOptions(canvas, tools, actions) {
     mode.element.hidden = !combines;
     mode.set(settings.mode ?? "add");
     for (const [key, part] of switches) {
-      part.element.hidden = !uses.has(key) || (key === "withinMask" && onMask);
+      part.element.hidden = !uses.has(key);
       part.set(Boolean(settings[key]));
     }
+    within.hidden = !uses.has("withinMask") || onMask || canvas.empty || !canvas.mask.info.count;
+    within.setAttribute("aria-pressed", String(settings.withinMask));
     flow.element.hidden = !uses.has("flow");
     flow.set(settings.flow);
     sample.element.parentElement.hidden = !uses.has("sample");
@@ -101,7 +105,7 @@ export function createOptions(canvas, tools, actions) {
     redo.title = history.canRedo ? `Redo: ${history.redoLabel}` : "Nothing to redo";
   }
 
-  canvas.on("tool", draw);
+  for (const event of ["tool", "mask", "loaded"]) canvas.on(event, draw);
   for (const event of ["history", "change", "loaded", "scribble", "tool"]) canvas.on(event, past);
   canvas.on("view", ({ zoom: times }) => {
     const percent = times * 100;

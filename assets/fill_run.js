@@ -1,8 +1,9 @@
-// One fill from asking to keeping: what is sent, the job that is followed, its variations staged on the canvas.
+// What was filled from asking to keeping: what is sent, the jobs that are followed, their variations staged on the canvas.
 
 import { asRgba, decodePng } from "./canvas_png.js";
 import { expanded } from "./fill_expand.js";
 import { packed } from "./fill_packing.js";
+import { ask as question } from "./fill_parts.js";
 import * as server from "./fill_server.js";
 import { requestOf, SEEDS } from "./fill_settings.js";
 import { ask, ended, follow, previewAddress, stop } from "./server.js";
@@ -17,31 +18,63 @@ function drawable(picture) {
   return made;
 }
 
+/** Whether two fills are of the same mask and place, so that their variations can be chosen from together. */
+const samePlace = (one, other) => one.wish.mask === other.wish.mask && one.rerun === other.rerun && JSON.stringify(one.box) === JSON.stringify(other.box);
+
 /**
- * `room`: model(), presets(), journal(), changed(), failed(problem), finished(snapshot). One fill at a time; asking again
- * while it runs is refused by the button.
+ * `room`: model(), presets(), journal(), changed(), failed(problem), finished(snapshot). Fills of the same place stand side
+ * by side until one variation is kept; one is painted at a time, and asking while it is is refused by the button.
  */
 export function createFillRun(canvas, room) {
-  let asked = null; // {wish, offset, box, rerun, frame}: what the job was made of
-  let job = null; // its newest snapshot
-  let looked = null; // the slot that is shown; null is "Before"
+  // oldest first: {asked: {wish, offset, box, rerun}, job: its newest snapshot, pictures: slot -> {picture, x, y, …}, in the
+  // pixels of what was sent}
+  let batches = [];
+  let looked = null; // {batch, slot}: the variation that is shown; null is "Before"
   let following = true; // shows what is painted until the person chooses
   let unfollow = () => {};
   let retry = null;
-  let pictures = new Map(); // slot -> {id, picture, x, y}, in the document's pixels
-  let before = null; // what the frame shows without a variation
   let preview = null; // the key of the preview that is staged
+  let visit = 0; // of how many documents this is
+  let resuming = Promise.resolve();
 
-  const running = () => job !== null && !ended(job);
-  const frame = () => job?.pictures[0]?.frame ?? asked?.frame;
+  const newest = () => batches.at(-1);
+  const running = () => batches.length > 0 && !ended(newest().job);
+  const frameOf = ({ job }) => job.pictures[0]?.frame;
+  const finishedOf = ({ job }) => job.pictures.filter(({ layer }) => layer).length;
+  const variation = () => looked?.batch.pictures.get(looked.slot) ?? null;
+
+  /** Slots are counted over all batches. */
+  function slotAt(index) {
+    let slot = index;
+    for (const batch of batches) {
+      if (slot < batch.job.pictures.length) return { batch, slot };
+      slot -= batch.job.pictures.length;
+    }
+    return null;
+  }
+
+  function indexOf({ batch, slot }) {
+    return batches.slice(0, batches.indexOf(batch)).reduce((sum, { job }) => sum + job.pictures.length, slot);
+  }
 
   /** Sends pixels and asks. `values`: the settings; `box`: the frame of an expansion, or null; `rerun`: a layer, or null. */
   async function begin(values, { box = null, rerun = null }) {
+    const mine = visit;
     const request = requestOf(values, room.model(), room.presets());
     const { source, mask, grow, feather } = await inputs(box, rerun);
     const [sourceId, maskId] = await Promise.all([packed(source).then(server.uploadPixels), packed(mask).then(server.uploadPixels)]);
     const wish = { source: sourceId, mask: maskId, count: values.count, request: { ...request, grow, feather } };
-    await submit({ wish, box, offset: box ? { x: -box.x, y: -box.y } : { x: 0, y: 0 }, rerun: rerun?.id ?? null });
+    const next = { wish, box, offset: box ? { x: -box.x, y: -box.y } : { x: 0, y: 0 }, rerun: rerun?.id ?? null };
+    if (await mayGo(next)) await submit(next, mine);
+  }
+
+  /** Variations of another place than `next` would have to go: asks whether they may. */
+  async function mayGo(next) {
+    const many = batches.reduce((sum, batch) => sum + finishedOf(batch), 0);
+    if (!many || samePlace(newest().asked, next)) return true;
+    const title = many === 1 ? "One variation is not kept" : `${many} variations are not kept`;
+    const words = "They are of another mask. Go back to keep one as a layer; what you discard stays in the gallery as pictures.";
+    return (await question(title, many === 1 ? words.replace("They are", "It is") : words, [["back", "Go back", "primary"], ["discard", "Discard and fill"]])) === "discard";
   }
 
   async function inputs(box, rerun) {
@@ -52,7 +85,9 @@ export function createFillRun(canvas, room) {
     if (rerun) {
       const { grow, feather } = rerun.facts.fill;
       const kept = await keptMask(rerun.facts, canvas);
-      return { source: canvas.composite({ without: [rerun.id] }), mask: kept ?? outlineOf(rerun.id), grow: kept ? grow : 0, feather };
+      const ids = canvas.layers.map(({ id }) => id);
+      const without = ids.slice(ids.indexOf(rerun.id)); // it comes to lie below what lies above it
+      return { source: canvas.composite({ without }), mask: kept ?? outlineOf(rerun.id), grow: kept ? grow : 0, feather };
     }
     return { source: canvas.composite(), mask: canvas.rawMask(), grow: canvas.mask.grow, feather: canvas.mask.feather };
   }
@@ -76,104 +111,102 @@ export function createFillRun(canvas, room) {
     return { width: alone.width, height: alone.height, channels: 1, data };
   }
 
-  async function submit(next) {
+  async function submit(next, mine = visit) {
+    await resuming;
     const snapshot = await server.fill(next.wish);
-    clear();
-    asked = next;
-    room.journal()?.fill({ job: snapshot.id, asked });
-    take(snapshot);
+    if (visit !== mine) return; // another document is open by now; what is painted is in the gallery
+    if (batches.length && !samePlace(newest().asked, next)) forget();
+    batches = batches.filter(finishedOf); // what came to nothing is not looked at any more
+    if (!batches.includes(looked?.batch)) looked = null;
+    following = true;
+    const batch = { asked: next, job: snapshot, pictures: new Map() };
+    batches.push(batch);
+    note();
+    take(batch, snapshot, true);
     listen();
+  }
+
+  /** The journal knows of all that are looked at. */
+  function note() {
+    room.journal()?.fill(batches.length ? { jobs: batches.map(({ job, asked }) => ({ job: job.id, asked })) } : null);
   }
 
   function listen() {
     unfollow();
     clearTimeout(retry);
-    if (running()) unfollow = follow(job.id, take, () => (retry = setTimeout(again, RETRY)));
+    const batch = newest();
+    if (running()) unfollow = follow(batch.job.id, (snapshot) => take(batch, snapshot), () => (retry = setTimeout(again, RETRY)));
   }
 
   /** The stream broke off: the job may have gone on, or the studio was started anew. */
   async function again() {
-    if (!job) return;
+    const batch = newest();
+    if (!batch) return;
     try {
-      take(await ask(`jobs/${job.id}`));
+      take(batch, await ask(`jobs/${batch.job.id}`));
       listen();
     } catch (problem) {
-      if (problem.status === 404) lose();
+      if (problem.status === 404) lose(batch);
       else if (server.expected(problem)) retry = setTimeout(again, RETRY);
       else throw problem;
     }
   }
 
-  function lose() {
-    const kept = job?.pictures.some(({ layer }) => layer);
-    if (!kept) discard();
-    else take({ ...job, state: "failed", error: "The studio was started anew, which ended the fill. Its finished variations are here." });
-    if (!kept) room.failed(new Error("The studio was started anew, which ended the fill."));
+  function lose(batch) {
+    if (!batches.includes(batch)) return;
+    if (finishedOf(batch)) return take(batch, { ...batch.job, state: "failed", error: "The studio was started anew, which ended the fill. Its finished variations are here." });
+    drop();
+    return room.failed(new Error("The studio was started anew, which ended the fill."));
   }
 
-  function take(snapshot) {
-    const first = job === null;
-    const over = !first && !ended(job) && ended(snapshot);
-    job = snapshot;
-    if (first && frame()) before = cropped();
-    for (const [slot, { layer }] of job.pictures.entries()) if (layer && !pictures.has(slot)) fetch(slot, layer);
+  /** A newer snapshot. `first`: nothing was known of the job before. */
+  function take(batch, snapshot, first = false) {
+    if (!batches.includes(batch)) return;
+    const over = ended(snapshot) && (first || !ended(batch.job));
+    batch.job = snapshot;
+    for (const [slot, { layer }] of snapshot.pictures.entries()) if (layer && !batch.pictures.has(slot)) fetch(batch, slot, layer);
     if (running() && following) stagePreview();
-    if (over || (first && ended(job))) settle();
+    if (over) settle(batch);
     room.changed();
   }
 
-  async function fetch(slot, layer) {
-    pictures.set(slot, null); // it is on its way
-    const mine = job.id;
+  async function fetch(batch, slot, layer) {
+    batch.pictures.set(slot, null); // it is on its way
     try {
       const picture = asRgba(await decodePng(await server.pixels(layer.pixels)));
-      if (job?.id !== mine) return;
-      pictures.set(slot, { ...layer, picture });
-      if (ended(job) && looked === null && following) choose(slot, false);
-      else if (looked === slot) stage();
+      if (!batches.includes(batch)) return;
+      batch.pictures.set(slot, { ...layer, picture });
+      const rests = following && !running();
+      if (rests && batch === newest() && looked?.batch !== batch) choose(indexOf({ batch, slot }), false);
+      else if (looked?.batch === batch && looked.slot === slot) stage();
       room.changed();
     } catch (problem) {
-      pictures.delete(slot);
-      if (job?.id === mine) room.failed(problem);
+      batch.pictures.delete(slot);
+      if (batches.includes(batch)) room.failed(problem);
     }
   }
 
-  function settle() {
+  function settle(batch) {
     preview = null;
-    const first = job.pictures.findIndex((_, slot) => pictures.get(slot));
-    if (following && first >= 0) choose(first, false);
-    else if (looked === null) canvas.overlay.setStaged(null);
-    room.finished(job);
-  }
-
-  /** What the frame holds now; beyond the picture, nothing. */
-  function cropped() {
-    const box = frame();
-    const { x, y } = asked.offset;
-    const whole = canvas.composite(asked.rerun ? { without: [asked.rerun] } : {});
-    const made = new Uint8Array(box.width * box.height * 4);
-    for (let row = 0; row < box.height; row += 1) {
-      const from = box.y + row - y;
-      if (from < 0 || from >= whole.height) continue;
-      const left = Math.max(0, box.x - x);
-      const right = Math.min(whole.width, box.x - x + box.width);
-      if (right > left) made.set(whole.data.subarray((from * whole.width + left) * 4, (from * whole.width + right) * 4), (row * box.width + left - (box.x - x)) * 4);
-    }
-    return { width: box.width, height: box.height, channels: 4, data: made };
+    const first = batch.job.pictures.findIndex((_, slot) => batch.pictures.get(slot));
+    if (following && first >= 0) choose(indexOf({ batch, slot: first }), false);
+    else stage();
+    room.finished(batch.job);
   }
 
   /** The newest preview, where it will lie, and only where the mask lets it. */
   function stagePreview() {
-    const key = `${job.index} ${job.preview}`;
+    const batch = newest();
+    const { job, asked } = batch;
+    const key = `${job.id} ${job.index} ${job.preview}`;
     if (job.preview === null || job.preview === undefined || preview === key || preview === "loading") return;
     preview = "loading";
-    const mine = job.id;
     const image = new Image();
     image.onerror = () => (preview = null);
     image.onload = () => {
-      if (job?.id !== mine || !running() || !following) return;
+      if (newest() !== batch || !running() || !following) return;
       preview = key;
-      const box = frame();
+      const box = frameOf(batch);
       const flat = Object.assign(document.createElement("canvas"), { width: box.width, height: box.height });
       const context = flat.getContext("2d", { willReadFrequently: true });
       context.drawImage(image, 0, 0, box.width, box.height);
@@ -182,20 +215,24 @@ export function createFillRun(canvas, room) {
         const strength = canvas.effectiveMask({ box }).data;
         if (!asked.rerun) for (let k = 0; k < strength.length; k += 1) data[k * 4 + 3] = strength[k];
       }
-      canvas.overlay.setStaged({ picture: { width: box.width, height: box.height, channels: 4, data: new Uint8Array(data.buffer) }, x: box.x - asked.offset.x, y: box.y - asked.offset.y });
+      canvas.overlay.setStaged(placed(batch, { ...box, picture: { width: box.width, height: box.height, channels: 4, data: new Uint8Array(data.buffer) } }));
       if (running()) stagePreview();
     };
     image.src = previewAddress(job.id, job.preview);
   }
 
+  /** A variation as it will lie in the document: on top, or in the place of the layer that is run again. */
+  const placed = ({ asked }, { picture, x, y }) => ({ picture, x: x - asked.offset.x, y: y - asked.offset.y, instead: asked.rerun });
+
   function stage() {
-    const shown = looked === null ? null : pictures.get(looked);
-    canvas.overlay.setStaged(shown ? { picture: shown.picture, x: shown.x - asked.offset.x, y: shown.y - asked.offset.y } : null);
+    const shown = variation();
+    canvas.overlay.setStaged(shown && placed(looked.batch, shown));
   }
 
-  function choose(slot, byPerson = true) {
-    if (byPerson) following = slot !== null && !pictures.get(slot) && running();
-    looked = following && byPerson ? null : slot;
+  function choose(index, byPerson = true) {
+    const at = index === null ? null : slotAt(index);
+    if (byPerson) following = at !== null && !at.batch.pictures.get(at.slot) && running();
+    if (!byPerson || !following) looked = at;
     preview = null;
     if (following && running()) stagePreview();
     else stage();
@@ -204,8 +241,9 @@ export function createFillRun(canvas, room) {
 
   /** The chosen variation becomes a layer of its own; its request stays with it. Answers the count of the comparison. */
   function keep() {
-    const slot = job.pictures[looked];
-    const { picture, pixels, x, y } = pictures.get(looked);
+    const { asked, job } = looked.batch;
+    const slot = job.pictures[looked.slot];
+    const { picture, pixels, x, y } = variation();
     const { intent, painting } = slot.fill;
     const facts = { fill: slot.fill, run: slot.id, frame: slot.frame, drawn: Boolean(asked.wish.request.context), margin: asked.wish.request.margin ?? null, mask: asked.wish.mask };
     const words = painting.prompt.trim().split(/\s+/).filter(Boolean).slice(0, 6).join(" ").slice(0, 60);
@@ -217,32 +255,38 @@ export function createFillRun(canvas, room) {
     clear();
     canvas.group(label, () => {
       if (box) canvas.resize(box.width, box.height, offset.x, offset.y, { label });
-      canvas.addLayer({ name, kind: "fill", x, y, facts, picture, pixels, ...(old ? { above: old.id } : {}) });
-      if (old) canvas.removeLayer(old.id);
+      canvas.addLayer({ name, kind: "fill", x, y, opacity: old?.opacity ?? 100, facts, picture, pixels, above: old?.id ?? null });
+      if (old) canvas.showLayer(old.id, false); // it may have been painted on
     });
     return slot.count;
   }
 
+  /** As many again of what was asked last; those that are there stay. */
   function more(values) {
+    const { asked } = newest();
     const seed = values.seed === null ? Math.floor(Math.random() * SEEDS) : (asked.wish.request.painting.seed + asked.wish.count) % SEEDS;
     const { request } = asked.wish;
     return submit({ ...asked, wish: { ...asked.wish, request: { ...request, painting: { ...request.painting, seed } } } });
   }
 
   function clear() {
-    leave();
-    room.journal()?.fill(null);
+    forget();
+    note();
   }
 
-  /** Looks at it no more; the journal of its document still knows of it. */
-  function leave() {
+  function forget() {
     unfollow();
     clearTimeout(retry);
-    asked = job = before = preview = null;
-    looked = null;
+    batches = [];
+    looked = preview = null;
     following = true;
-    pictures = new Map();
     canvas.overlay.setStaged(null);
+  }
+
+  /** Looks at them no more; the journal of their document still knows of them. */
+  function leave() {
+    visit += 1;
+    forget();
   }
 
   function discard() {
@@ -250,34 +294,71 @@ export function createFillRun(canvas, room) {
     room.changed();
   }
 
-  /** Draws the crop of a slot, or of what was there before (null), into a canvas element. */
-  function draw(slot, element) {
-    if (!before) return;
-    const scale = Math.min(element.width / before.width, element.height / before.height);
-    const [width, height] = [before.width * scale, before.height * scale];
-    const [left, top] = [(element.width - width) / 2, (element.height - height) / 2];
-    const context = element.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(drawable(before), left, top, width, height);
-    const shown = slot === null ? null : pictures.get(slot);
-    const box = frame();
-    if (shown) context.drawImage(drawable(shown.picture), left + (shown.x - box.x) * scale, top + (shown.y - box.y) * scale, shown.picture.width * scale, shown.picture.height * scale);
+  /** Nothing came of the newest one: what was there before it is looked at again. */
+  function drop() {
+    if (looked?.batch === newest()) looked = null;
+    batches.pop();
+    unfollow();
+    clearTimeout(retry);
+    preview = null;
+    note();
+    stage();
+    room.changed();
   }
 
-  /** After a reload: the job that the journal speaks of. */
-  async function resume(kept) {
-    if (!kept?.job || !kept.asked) return;
+  /** Draws what the frame shows with the variation of a slot, or without one (null), into a canvas element. */
+  function draw(index, element) {
+    const { batch, slot } = slotAt(index ?? 0) ?? {};
+    if (!batch) return;
+    const { x, y, width, height } = frameOf(batch);
+    const box = { x: x - batch.asked.offset.x, y: y - batch.asked.offset.y, width, height };
+    const shown = index === null ? null : batch.pictures.get(slot);
+    const seen = drawable(canvas.composite({ box, staged: shown ? placed(batch, shown) : false }));
+    const scale = Math.min(element.width / width, element.height / height);
+    const context = element.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(seen, (element.width - width * scale) / 2, (element.height - height * scale) / 2, width * scale, height * scale);
+  }
+
+  /** After a reload: the jobs that the journal speaks of, as far as the studio still knows them. */
+  function resume(kept) {
+    const asked = kept?.jobs ?? (kept?.job ? [kept] : []);
+    if (asked.length) resuming = find(asked);
+    return resuming;
+  }
+
+  async function find(kept) {
+    const mine = visit;
     try {
-      const snapshot = await ask(`jobs/${kept.job}`);
-      asked = kept.asked;
-      take(snapshot);
+      const found = await Promise.all(kept.map(async (one) => ({ asked: one.asked, job: await jobOf(one.job), pictures: new Map() })));
+      if (visit !== mine) return;
+      batches = found.filter(({ job }) => job);
+      if (batches.length !== kept.length) note();
+      for (const batch of batches) take(batch, batch.job, batch === newest());
       listen();
     } catch (problem) {
-      if (problem.status === 404) room.journal()?.fill(null);
-      else if (server.expected(problem)) {
-        retry = setTimeout(() => resume(kept), RETRY);
-      } else throw problem;
+      if (!server.expected(problem)) throw problem;
+      if (visit === mine) retry = setTimeout(() => resume({ jobs: kept }), RETRY);
     }
+  }
+
+  async function jobOf(id) {
+    try {
+      return await ask(`jobs/${id}`);
+    } catch (problem) {
+      if (problem.status === 404) return null;
+      throw problem;
+    }
+  }
+
+  /** All that is looked at as one snapshot; a slot has its layer only when its pixels are here. */
+  function shown() {
+    if (!batches.length) return null;
+    const { job, asked } = newest();
+    const pictures = batches.flatMap(({ job: { pictures: slots, steps, error, state }, pictures: here }) =>
+      slots.map((picture, slot) => ({ ...picture, layer: here.get(slot) ? picture.layer : null, steps, over: ended({ state }), error: picture.error ?? error })),
+    );
+    return { ...job, key: batches.map((batch) => batch.job.id).join(" "), index: indexOf({ batch: newest(), slot: job.index }), count: asked.wish.count, pictures };
   }
 
   return {
@@ -285,19 +366,24 @@ export function createFillRun(canvas, room) {
     more,
     keep,
     discard,
+    drop,
     leave,
     choose,
     draw,
     resume,
     running,
-    ready: (slot) => Boolean(pictures.get(slot)),
-    stop: () => job && stop(job.id, true).catch((problem) => room.failed(problem)),
-    /** The snapshot as the variations show it: a slot has its layer only when its pixels are here. */
-    shown: () => job && { ...job, pictures: job.pictures.map((picture, slot) => ({ ...picture, layer: pictures.get(slot) ? picture.layer : null })) },
+    /** Whether there is something to keep. */
+    ready: () => variation() !== null,
+    stop: () => running() && stop(newest().job.id, true).catch((problem) => room.failed(problem)),
+    shown,
     /** The slot that is shown, the one being painted included; null is "Before". */
-    looked: () => (running() && following ? job.index : looked),
-    count: () => (looked === null ? null : (job?.pictures[looked]?.count ?? null)),
-    frame: () => (job && asked ? { ...frame(), x: frame().x - asked.offset.x, y: frame().y - asked.offset.y } : null),
-    busy: () => job !== null,
+    looked: () => (running() && following ? indexOf({ batch: newest(), slot: newest().job.index }) : looked && indexOf(looked)),
+    count: () => looked?.batch.job.pictures[looked.slot].count ?? null,
+    frame() {
+      const { batch } = (running() && following ? null : looked) ?? { batch: newest() };
+      const { x, y, width, height } = frameOf(batch);
+      return { x: x - batch.asked.offset.x, y: y - batch.asked.offset.y, width, height };
+    },
+    busy: () => batches.length > 0,
   };
 }

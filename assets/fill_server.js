@@ -4,7 +4,9 @@ import { Refusal, Silence, ask, at, post } from "./server.js";
 
 const JSON_TYPE = { "Content-Type": "application/json" };
 
-export const documents = () => ask("documents");
+/** A page of documents, the one used last first: {documents, cursor, count, in_bin}. `wish`: {query, bin, cursor, limit}. */
+export const documents = ({ query = "", bin = false, cursor = null, limit = 60 } = {}, signal = undefined) =>
+  ask(`documents?${new URLSearchParams({ limit, ...(query.trim() && { query }), ...(bin && { bin: 1 }), ...(cursor !== null && { cursor }) })}`, { signal });
 /** Documents in which a layer came of one of these runs, the one used last first. */
 export const documentsOf = (runs) => ask(`documents?runs=${runs.slice(0, 200).join(",")}`);
 export const readDocument = (id) => ask(`documents/${id}`);
@@ -16,7 +18,9 @@ export const renameDocument = (id, name) => ask(`documents/${id}`, { method: "PA
 export const duplicateDocument = (id) => post(`documents/${id}/duplicate`, {});
 export const deleteDocument = (id) => ask(`documents/${id}`, { method: "DELETE" });
 export const restoreDocument = (id) => post(`documents/${id}/restore`, {});
+export const emptyDocumentBin = () => post("documents/bin/empty", {});
 export const importDocument = (file, name) => ask(`documents/import?fit=1&name=${encodeURIComponent(name)}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+export const documentThumbnail = ({ id, head }) => at(`documents/${id}/thumbnail.webp?v=${head}`);
 export const exportAddress = (id, kind) => at(`documents/${id}/export.${kind}`);
 
 export const uploadPixels = async (png) => (await ask("pixels", { method: "POST", headers: { "Content-Type": "image/png" }, body: png })).id;

@@ -35,7 +35,7 @@ export function createShown(canvas, { parts, run, values, host, announce, state,
     parts.prompt.element.classList.toggle("staged", Boolean(shown));
     if (shown) {
       parts.variations.update(shown, run.looked());
-      parts.variations.relabel(shown.pictures.length);
+      parts.variations.relabel(shown.count);
     } else parts.variations.forget();
     const expanding = values.intent === "expand" && !again && !stepping;
     const begun = !stepping && !expanding && session && parts.strokes.update(values, session.model, intents, Boolean(again) || Boolean(shown));

@@ -6,7 +6,9 @@ import { addNode, setHead, uploadBundle } from "./fill_server.js";
 
 const AGAIN = [500, 1000, 2000, 4000, 8000]; // ms until the next attempt
 const JOINED = 900; // ms of rest after which a slider's entry no longer changes
-const SLIDERS = new Set(["opacity", "setOpacity", "grow", "setGrow", "feather", "setFeather"]);
+const SLIDERS = new Set(["opacity", "setOpacity", "grow", "setGrow", "feather", "setFeather", "placeLayer"]);
+
+const isBusy = ({ status }) => status === 429 || status >= 500;
 
 /** `say(state)` hears "saved", "saving" or "waiting"; `refused(words)` hears what the server would not take. */
 export function createSync(canvas, say, refused) {
@@ -18,6 +20,9 @@ export function createSync(canvas, say, refused) {
   let timer = null;
   let state = "";
   let restUntil = 0;
+  let barred = new Set(); // ids of entries that the server would not take, and of what follows from them
+
+  const onLine = (id) => canvas.history.entries.some((entry) => entry.id === id);
 
   function tell(next) {
     if (next !== state) say((state = next));
@@ -38,9 +43,8 @@ export function createSync(canvas, say, refused) {
       attempts = 0;
     } catch (problem) {
       if (mine !== document) return;
-      const busy = problem.status === 429 || problem.status >= 500;
       if (!(problem instanceof Silence) && !problem.status) throw problem;
-      if (problem instanceof Silence || busy) {
+      if (problem instanceof Silence || isBusy(problem)) {
         tell("waiting");
         schedule(AGAIN[Math.min(attempts, AGAIN.length - 1)]);
         attempts += 1;
@@ -62,18 +66,29 @@ export function createSync(canvas, say, refused) {
     while (waiting.length && mine === document) {
       const rest = restUntil - performance.now();
       if (rest > 0 && waiting.length === 1) return rest;
-      const entry = canvas.history.entries.find(({ id }) => id === waiting[0]);
-      if (!entry) {
-        journal.confirm(waiting.shift()); // undone and painted over before it was sent: nothing follows from it
+      const entry = canvas.history.entry(waiting[0]); // also one that was undone and painted over: it is a way of its own
+      if (!entry || (!onLine(entry.id) && (barred.has(entry.id) || barred.has(entry.parent)))) {
+        barred.add(waiting[0]);
+        canvas.history.drop(waiting[0]);
+        journal.confirm(waiting.shift()); // there was no room to hold it, or the server would not take it
         continue;
       }
       tell("saving");
-      const full = await canvas.stored(entry.id, uploadBundle);
-      if (mine !== document) return false;
-      await addNode(mine.id, { id: entry.id, parent: entry.parent, label: (entry.label || "Change").slice(0, 120), state: full });
+      try {
+        const full = await canvas.stored(entry.id, uploadBundle);
+        if (mine !== document) return false;
+        await addNode(mine.id, { id: entry.id, parent: entry.parent, label: (entry.label || "Change").slice(0, 120), state: full });
+      } catch (problem) {
+        const never = problem.status && !isBusy(problem);
+        if (never) barred.add(entry.id);
+        if (!never || onLine(entry.id)) throw problem;
+        refused(problem.message); // nothing that is seen follows from it
+        continue;
+      }
       mine.head = entry.id;
       if (waiting[0] === entry.id) waiting.shift();
       journal.confirm(entry.id);
+      canvas.confirmed(entry.id);
     }
     if (mine === document && canvas.history.head !== mine.head) {
       tell("saving");
@@ -120,6 +135,7 @@ export function createSync(canvas, say, refused) {
       waiting = [...unsaved];
       attempts = 0;
       restUntil = 0;
+      barred = new Set();
       state = ""; // what was said before was of another one
       tell(document && waiting.length ? "saving" : "saved");
       if (document) schedule();

@@ -1,4 +1,5 @@
-// What came of a fill, side by side: "Before" first, then a slot per variation with its own ribbon while it is painted.
+// What came of one fill or of several, side by side: "Before" first, then a slot per variation with its own ribbon while it
+// is painted.
 
 import { button, h } from "./dom.js";
 import { ended, previewAddress } from "./server.js";
@@ -42,41 +43,53 @@ export function createVariations(actions, draw) {
     return { part, picture, words: small };
   }
 
-  function begin(snapshot) {
+  function begin() {
     drawn = new Map();
-    slots = snapshot.pictures.map((_, index) => slotOf(index));
-    ribbons = snapshot.pictures.map(() => createRibbon());
+    [slots, ribbons] = [[], []];
     const before = slotOf(null);
     const image = h("canvas", { width: 192, height: 192 });
     before.picture.append(image);
     draw(null, image);
-    row.replaceChildren(before.part, ...slots.map(({ part }) => part));
+    row.replaceChildren(before.part);
+  }
+
+  /** A slot for each variation that has none yet. */
+  function append({ pictures }) {
+    while (slots.length < pictures.length) {
+      slots.push(slotOf(slots.length));
+      ribbons.push(createRibbon());
+      row.append(slots.at(-1).part);
+    }
+    row.scrollLeft = row.scrollWidth;
     stop.disabled = false;
     stop.lastChild.textContent = "Stop";
   }
 
   function update(snapshot, looked) {
-    if (job?.id !== snapshot.id) begin(snapshot);
+    if (job?.key !== snapshot.key) {
+      if (!job || !snapshot.key.startsWith(`${job.key} `)) begin();
+      append(snapshot);
+    }
     job = snapshot;
     chosen = looked;
     const over = ended(job);
     job.pictures.forEach((picture, index) => {
       const { part, picture: room, words } = slots[index];
-      const painting = picture.state === "running" && !over;
+      const painting = picture.state === "running" && !picture.over;
       const failed = picture.state === "failed";
-      const early = picture.layer && Number.isInteger(picture.stopped_at) ? `stopped at step ${picture.stopped_at} of ${job.steps}` : "";
+      const early = picture.layer && Number.isInteger(picture.stopped_at) ? `stopped at step ${picture.stopped_at} of ${picture.steps}` : "";
       part.classList.toggle("waits", !picture.layer && !painting && !failed);
       part.classList.toggle("failed", failed);
       part.disabled = !picture.layer && !painting && !failed;
-      part.setAttribute("aria-label", `Variation ${index + 1}, ${picture.layer ? early || "finished" : painting ? "being painted" : failed ? `failed: ${picture.error ?? job.error ?? ""}` : over ? "not painted" : "waiting"}`);
-      part.title = failed ? (picture.error ?? job.error ?? "") : early && `${early[0].toUpperCase()}${early.slice(1)}: what the model expected then. Steps can paint it to its end.`;
+      part.setAttribute("aria-label", `Variation ${index + 1}, ${picture.layer ? early || "finished" : painting ? "being painted" : failed ? `failed: ${picture.error ?? ""}` : picture.over ? "not painted" : "waiting"}`);
+      part.title = failed ? (picture.error ?? "") : early && `${early[0].toUpperCase()}${early.slice(1)}: what the model expected then. Steps can paint it to its end.`;
       if (picture.layer && drawn.get(index) !== picture.id) {
         drawn.set(index, picture.id);
         const image = h("canvas", { width: 192, height: 192 });
         draw(index, image);
         room.replaceChildren(image);
       } else if (painting) {
-        const key = `preview ${job.preview}`;
+        const key = `preview ${job.id} ${job.preview}`;
         ribbons[index].update(job.ribbon, job.steps);
         if (!room.contains(ribbons[index].element)) room.append(ribbons[index].element);
         if (job.preview !== null && job.preview !== undefined && drawn.get(index) !== key) {
@@ -88,7 +101,7 @@ export function createVariations(actions, draw) {
             room.prepend(image);
           });
         }
-      } else if (!picture.layer && (failed || picture.state === "waiting" || picture.state === "queued" || over || !room.firstChild)) {
+      } else if (!picture.layer && (failed || picture.state === "waiting" || picture.state === "queued" || picture.over || !room.firstChild)) {
         room.replaceChildren(h("span", {}, failed ? "!" : String(index + 1)));
       }
       words.textContent = failed ? "failed" : early ? `${index + 1}, unfinished` : String(index + 1);

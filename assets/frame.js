@@ -23,6 +23,8 @@ const STEPS_KEYS = [
 const FILL_KEYS = [
   [["?"], "on the canvas: all its keys"],
   [["B"], "brush, with E eraser, L lasso, W wand"],
+  [["V"], "move the layer, with arrows by pixels"],
+  [["Ctrl", "A"], "mask everything, with D nothing"],
   [["Ctrl", "Z"], "undo, with Shift redo"],
   [["Ctrl", "⏎"], "fill, then keep"],
 ];

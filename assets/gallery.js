@@ -8,9 +8,10 @@ import { createCompare } from "./gallery_compare.js";
 import { createDetails } from "./gallery_details.js";
 import { createGrid } from "./gallery_grid.js";
 import { createImport } from "./gallery_import.js";
-import { address, addressed } from "./gallery_link.js";
+import { SHOWS, address, addressed, isSameSearch, lastSearch } from "./gallery_link.js";
 import { createList } from "./gallery_list.js";
 import * as server from "./gallery_server.js";
+import { createUnderWay } from "./gallery_under_way.js";
 import { createUsage } from "./gallery_usage.js";
 import { createWall } from "./gallery_wall.js";
 import { Refusal, Silence } from "./server.js";
@@ -21,8 +22,7 @@ const TYPED = 160; // ms after the last key until it is looked for
 const AGAIN = 5000; // ms between two looks for what is new, while the tab is open
 const PACKED = 500; // pictures in one zip
 const LANES = 3; // things that the server is told at once
-
-const SHOWS = [["all", "All"], ["favourite", "Favourites"], ["fills", "Fills"], ["steps", "With steps"], ["bin", "Bin"]];
+const ANYTHING = { query: "", show: "all", model: "" }; // what is looked for at first
 
 let room = null;
 let parts = null;
@@ -58,19 +58,18 @@ function build() {
   const search = h("input", { type: "search", class: "wb-field wb-gal-search", placeholder: "Search prompts, models, seeds, dates", "aria-label": "Search the pictures", autocomplete: "off", spellcheck: "false" });
   search.addEventListener("input", () => {
     clearTimeout(typed);
-    typed = setTimeout(() => list.search({ query: search.value }), TYPED);
+    typed = setTimeout(() => find({ query: search.value }), TYPED);
   });
   search.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown") (event.preventDefault(), wall.element.focus());
-    else if (event.key === "Escape" && search.value) (event.preventDefault(), (search.value = ""), list.search({ query: "" }));
+    else if (event.key === "Escape" && search.value) (event.preventDefault(), (search.value = ""), find({ query: "" }));
   });
   const shows = segments("Which pictures", SHOWS, (show) => {
-    shows.press(show);
     selection.clear();
-    list.search({ show });
+    find({ show }, true);
   });
   shows.press("all");
-  const models = choice("Model", [["", "All models"]], (model) => list.search({ model }));
+  const models = choice("Model", [["", "All models"]], (model) => find({ model }, true));
   const select = button("quiet", "Select", "check", () => {
     selecting = !selecting;
     select.setAttribute("aria-pressed", String(selecting));
@@ -85,7 +84,8 @@ function build() {
     details: createDetails({ use, open: (entry) => enlarge(list.place(entry.id)), star, remove, restore, compare, pack, grid: (entry) => parts.grid.open(entry), clear, close: closeDetails }),
     viewer: createViewer(),
     compare: createCompare(),
-    grid: createGrid({ show: showPicture, fail: notice, newest: () => list.at(0) }),
+    grid: createGrid({ show: showPicture, fail: notice, newest: () => list.at(0), painting: (grid) => parts.underWay.take(grid) }),
+    underWay: createUnderWay({ open: (id) => parts.grid.open(null, id), isShown: (id) => parts.grid.isShown(id), ended: gridEnded }),
     usage: createUsage(),
     notice: h("div", { class: "wb-gal-notice" }),
     live: h("div", { class: "wb-hidden-words", role: "status", "aria-live": "polite" }),
@@ -109,7 +109,7 @@ function build() {
     parts.importing.field,
   );
   parts.scroll = h("div", { class: "wb-gal-scroll" }, wall.element, parts.empty);
-  const about = h("div", { class: "wb-gal-line" }, parts.line, parts.emptyBin, h("span", { class: "wb-gal-grow" }), parts.usage.element);
+  const about = h("div", { class: "wb-gal-line" }, parts.line, parts.emptyBin, parts.underWay.element, h("span", { class: "wb-gal-grow" }), parts.usage.element);
   room.replaceChildren(h("div", { class: "wb-gal-main" }, head, about, parts.scroll, parts.bar), parts.details.element, parts.notice, parts.live);
   models.field.hidden = true;
   wall.element.hidden = true;
@@ -123,10 +123,16 @@ function seen() {
   if (now === visible) return;
   visible = now;
   clearInterval(looking);
-  if (!visible) return address(null, true);
-  wished = addressed()?.id ?? null;
-  address({ id: wished }, !addressed());
-  look();
+  if (!visible) {
+    parts.underWay.leave();
+    return address(null, true);
+  }
+  const asked = addressed();
+  const wanted = asked?.wanted ?? (list.loaded() ? list.wanted() : lastSearch());
+  const id = asked ? asked.id : selection.size === 1 ? [...selection][0] : null;
+  address({ id, wanted }, !asked);
+  arrive(id, wanted);
+  parts.underWay.look();
   parts.usage.refresh();
   looking = setInterval(() => !document.hidden && list.refresh(true), AGAIN);
   return undefined;
@@ -135,14 +141,45 @@ function seen() {
 /** Back, Forward, or an address that was typed. */
 function travelled() {
   const asked = addressed();
-  if (asked?.id && asked.id !== [...selection][0]) (wished = asked.id), look();
-  else if (asked && !asked.id) clear(false);
+  if (asked && !asked.id) selection.clear();
+  if (asked) arrive(asked.id, asked.wanted);
   else if (!location.hash) document.getElementById("wb-generate-button")?.click(); // where the page begins
 }
 
-async function look() {
-  await list.refresh();
-  if (wished) await showPicture(wished, false);
+/** Looks for `wanted`, and selects the picture of the address, if it names one. */
+async function arrive(id, wanted) {
+  clearTimeout(typed);
+  wished = id;
+  if (list.loaded() && isSameSearch(wanted, list.wanted())) await list.refresh();
+  else await find(wanted);
+  if (wished !== id || !list.loaded()) return undefined; // something else was asked for meanwhile, or nobody answered
+  const searching = !isSameSearch(wanted, ANYTHING);
+  const isGone = !isSameSearch(wanted, list.wanted()) || (searching && id && (await list.reach(id)) < 0);
+  if (wished !== id) return undefined;
+  if (id && !isGone && !selection.has(id)) return showPicture(id, false);
+  wished = null; // it is shown already, or does not fit any more what is looked for
+  drawSelection();
+  wall.draw();
+  return undefined;
+}
+
+/** Looks for something else than now, which the address tells; with `anew` so that Back returns to what was there. */
+function find(next, anew = false) {
+  const done = list.search(next);
+  const wanted = list.wanted();
+  if (parts.search.value !== wanted.query && next.query !== undefined) parts.search.value = wanted.query;
+  parts.shows.press(wanted.show);
+  if (visible) address({ id: wished, wanted }, anew);
+  return done;
+}
+
+const look = () => (wished ? arrive(wished, list.wanted()) : list.refresh());
+
+function gridEnded({ id, state, cells }) {
+  const made = cells.filter((cell) => cell.id).length;
+  const words = state === "done" ? "The grid is painted." : `The grid ${state === "failed" ? "failed" : "was stopped"}. ${made} of ${cells.length} pictures are kept.`;
+  notice(words, state === "failed", ["Show it", () => parts.grid.open(null, id)]);
+  list.refresh();
 }
 
 /** Something in the list came, went or changed. */
@@ -163,9 +200,11 @@ function changed(anew) {
   parts.line.textContent = count || words ? `${figure(count)} ${count === 1 ? "picture" : "pictures"}` : "";
   if (anew && words && visible) parts.live.textContent = count ? `${figure(count)} found` : "Nothing found";
   parts.emptyBin.hidden = show !== "bin" || !count;
-  const models = list.models();
-  parts.models.field.hidden = models.length < 2;
+  const models = [...list.models()];
+  if (model && !models.includes(model)) models.push(model); // of an address: it can be taken back
+  parts.models.field.hidden = models.length < 2 && !model;
   parts.models.offer([["", "All models"], ...models.map((name) => [name, name])]);
+  parts.models.field.value = model;
   wall.layOut();
   drawSelection();
 }
@@ -188,6 +227,7 @@ const chosen = () => list.all().filter(({ id }) => selection.has(id));
 function pick(index, how, pressed = false) {
   const entry = list.at(index);
   if (!entry) return;
+  wished = null;
   if (selecting && pressed && how === "only") how = "toggle";
   if (how === "range") {
     const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)];
@@ -208,7 +248,7 @@ function drawSelection() {
   parts.details.show(entries, bin);
   room.classList.toggle("has-selection", entries.length > 0);
   if (!entries.length) room.classList.remove("details");
-  if (visible) address({ id: entries.length ? (entries.length === 1 ? entries[0].id : null) : wished });
+  if (visible) address({ id: entries.length ? (entries.length === 1 ? entries[0].id : null) : wished, wanted: list.wanted() });
   const several = entries.length > 1 || (selecting && entries.length > 0);
   parts.bar.hidden = !several;
   if (!several) return;
@@ -274,12 +314,10 @@ async function showPicture(id, pressed = true) {
       const entry = await server.entry(id);
       if (!entry) return notice("This picture is not here any more.", true);
       const show = entry.binned_at ? "bin" : "all";
-      parts.shows.press(show);
       for (const query of ["", String(entry.request.seed)]) {
         // among the newest, or else among those of its seed
         if (list.place(id) >= 0) break;
-        parts.search.value = query;
-        await list.search({ query, show, model: "" });
+        await find({ query, show, model: "" });
       }
       await list.need(list.place(id) < 0 ? list.count() - 1 : 0);
     } catch (problem) {

@@ -10,7 +10,8 @@ const TYPED = 250; // ms after the last key until the server is asked what it wo
 const LOOK = 700; // ms between two looks at a grid that is being painted
 const LINES = ["prompt", "negative_prompt", "words"]; // fields whose values take lines
 
-/** `actions`: show(id) shows a picture in the gallery, fail(words, bad), newest() gives the newest picture or null. */
+/** `actions`: show(id) shows a picture in the gallery, fail(words, bad), newest() gives the newest picture or null,
+ * painting(grid) is told of a grid that was begun. */
 export function createGrid(actions) {
   let base = null; // {id, request}: what is the same in all cells, or null for the model's own settings
   let fields = [];
@@ -96,8 +97,8 @@ export function createGrid(actions) {
     };
   }
 
-  /** `entry`: a picture whose settings everything else is taken from; without one, the newest. */
-  async function open(entry) {
+  /** `entry`: a picture whose settings everything else is taken from; without one, the newest. `id`: of a grid to show. */
+  async function open(entry, id = null) {
     try {
       if (!fields.length) {
         ({ fields } = await server.gridFields());
@@ -111,7 +112,7 @@ export function createGrid(actions) {
       dialog.showModal();
       const underWay = grids.find(({ ended }) => !ended);
       write();
-      if (underWay && !entry) await follow(underWay.id);
+      if (id || (underWay && !entry)) await follow(id ?? underWay.id);
     } catch (problem) {
       actions.fail(problem.message, true);
     }
@@ -179,6 +180,7 @@ export function createGrid(actions) {
     posting = true;
     try {
       const grid = await server.beginGrid(wanted());
+      actions.painting(grid);
       offerEarlier((await server.grids()).grids);
       draw(grid);
     } catch (problem) {
@@ -213,7 +215,9 @@ export function createGrid(actions) {
   async function paintMissing() {
     again.disabled = true;
     try {
-      draw(await server.paintMissing(shown.id));
+      const grid = await server.paintMissing(shown.id);
+      actions.painting(grid);
+      draw(grid);
       halt.disabled = false;
       halt.lastChild.textContent = "Stop";
     } catch (problem) {
@@ -297,8 +301,8 @@ export function createGrid(actions) {
     if (grid.state === "done") return `${total} pictures. Press one to open it.`;
     if (grid.state === "queued") return grid.ahead ? `Waiting for ${grid.ahead === 1 ? "the picture" : `the ${grid.ahead} pictures`} ahead` : "Starting";
     if (grid.state === "loading") return "Waking the model";
-    return `Picture ${Math.min(done + 1, total)} of ${total}, step ${Math.min(grid.step + 1, grid.steps)} of ${grid.steps}${grid.eta === null ? "" : `, ${about(grid.eta)} left`}`;
+    return `Picture ${Math.min(done + 1, total)} of ${total}, step ${Math.min(grid.step + 1, grid.steps)} of ${grid.steps}${grid.eta_job === null ? "" : `, ${about(grid.eta_job)} left`}`;
   }
 
-  return { open };
+  return { open, isShown: (id) => dialog.open && shown?.id === id };
 }

@@ -63,6 +63,12 @@ export function createList(changed, failed) {
     }
   }
 
+  /** The index of a picture, for which pages are asked as far down as it would lie: ids begin with their time. -1 if it does not fit. */
+  async function reach(id) {
+    while (!places.has(id) && cursor && entries.at(-1).id > id) await need(entries.length);
+    return places.get(id) ?? -1;
+  }
+
   /**
    * Asks what is new. What was made meanwhile comes on top, without anything else moving out of the list. With `lightly`
    * only the newest and the count are looked at first.
@@ -98,6 +104,7 @@ export function createList(changed, failed) {
   return {
     search,
     need,
+    reach,
     refresh,
     all: () => entries,
     at: (index) => entries[index] ?? null,

@@ -41,6 +41,9 @@ class FillPage:
         self.variations = page.locator(".wb-variation")
         self.keep_button = page.get_by_role("button", name="Keep this one")
         self.notice = page.locator(".wb-fill-top .wb-notice")
+        self.finder = page.get_by_role("dialog", name="All documents")
+        self.finder_field = self.finder.get_by_role("searchbox", name="Search the documents")
+        self.finder_rows = self.finder.get_by_role("listitem")
         self.document = ""
 
     # -- coming -------------------------------------------------------------------------------------------------------
@@ -225,6 +228,10 @@ class FillPage:
 
     def documents_menu(self, item: str) -> None:
         self.menu(self.page.locator(".wb-document-name"), item)
+
+    def finder_shows(self, which: str) -> None:
+        """Turns to Documents or Bin, where all of them are listed."""
+        self.finder.get_by_role("group", name="Which documents").get_by_role("button", name=which).click()
 
     def give(self, content: bytes, name: str, how: str = "drop", kind: str = "image/png") -> None:
         """Drops a file onto the canvas, or pastes it."""

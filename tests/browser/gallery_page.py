@@ -38,6 +38,12 @@ class GalleryPage:
     def shows(self, which: str) -> None:
         self.page.get_by_role("group", name="Which pictures").get_by_role("button", name=which).click()
 
+    def expect_search(self, words: str, which: str) -> None:
+        """Until the field and the filter say so."""
+        expect(self.search_field).to_have_value(words)
+        shows = self.page.get_by_role("group", name="Which pictures")
+        expect(shows.get_by_role("button", name=which)).to_have_attribute("aria-pressed", "true")
+
     def cell(self, words: str) -> Locator:
         """The picture whose name contains `words`, such as "seed 5"."""
         return self.page.get_by_role("option", name=words)

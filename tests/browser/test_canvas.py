@@ -128,6 +128,25 @@ def test_smudge_drags_and_clone_copies(canvas: CanvasPage) -> None:
     assert canvas.labels()[-2:] == ["Smudge", "Clone"]
 
 
+def test_smudge_and_clone_act_on_paint_while_others_act_on_the_mask(canvas: CanvasPage) -> None:
+    canvas.take("rect", color="#ffffff")
+    canvas.drag((0, 0), (256, 256))
+    canvas.take("rect", color="#000000")
+    canvas.drag((0, 0), (100, 256))
+    canvas.take("smudge", "mask", size=40, strength=80)
+    canvas.drag((80, 60), (150, 60))
+    assert canvas.pixel(110, 60).red < 200
+    canvas.take("clone", "mask", size=40, hardness=100)
+    canvas.page.keyboard.down("Alt")
+    canvas.click(50, 200)
+    canvas.page.keyboard.up("Alt")
+    canvas.drag((200, 200), (205, 200))
+    assert canvas.pixel(200, 200) == Pixel(0, 0, 0, 255)
+    assert canvas.count() == 0
+    assert canvas.labels()[-2:] == ["Smudge", "Clone"]
+    assert canvas.ask("() => canvas.target") == "mask"  # for the tools that know both
+
+
 def test_the_picker_takes_the_colour_that_is_seen_and_x_swaps(canvas: CanvasPage) -> None:
     canvas.take("rect", color="#12ab34")
     canvas.drag((0, 0), (256, 256))
@@ -207,7 +226,7 @@ def test_a_mask_by_keyboard_alone(canvas: CanvasPage) -> None:
 
 
 def test_keys_choose_tools_sizes_and_zoom_only_while_the_canvas_has_the_focus(canvas: CanvasPage) -> None:
-    tools = {"b": "brush", "e": "eraser", "l": "lasso", "w": "wand", "i": "picker", "g": "fill"}
+    tools = {"v": "move", "b": "brush", "e": "eraser", "l": "lasso", "w": "wand", "i": "picker", "g": "fill"}
     canvas.room.focus()
     for key, tool in tools.items():
         canvas.press(key)
@@ -440,6 +459,7 @@ def test_grow_and_feather_say_what_they_will_change_before_they_do(canvas: Canva
 
 
 def test_the_frame_is_dragged_by_its_corners(canvas: CanvasPage) -> None:
+    canvas.take("hand")
     canvas.ask("() => canvas.overlay.setFrame({ x: 50, y: 50, width: 100, height: 80 })")
     expect(canvas.page.locator(".wb-canvas-hud")).to_have_text("what the model sees")
     canvas.drag((150, 130), (180, 200))
@@ -448,10 +468,150 @@ def test_the_frame_is_dragged_by_its_corners(canvas: CanvasPage) -> None:
     assert any(not each["done"] for each in told)
     canvas.drag((50, 50), (-60, -80))
     assert canvas.heard("frame")[-1]["box"] == {"x": 0, "y": 0, "width": 180, "height": 200}
+    canvas.take("brush")
     canvas.ask("() => canvas.overlay.setFrame({ x: 0, y: 0, width: 256, height: 256 }, { beyond: true })")
     canvas.drag((256, 128), (330, 128))
     assert canvas.heard("frame")[-1]["box"] == {"x": 0, "y": 0, "width": 330, "height": 256}
     assert canvas.labels() == ["New"]
+
+
+def test_strokes_begin_in_a_corner_of_the_frame_and_beside_it_the_frame_is_dragged(canvas: CanvasPage) -> None:
+    canvas.ask("() => canvas.overlay.setFrame({ x: 0, y: 0, width: 256, height: 256 })")
+    canvas.take("brush", "mask", size=20, hardness=100)
+    canvas.drag((0, 0), (40, 40))
+    canvas.drag((255, 255), (200, 255))
+    assert canvas.masked(20, 20) == canvas.masked(230, 254) == 255
+    canvas.take("rect", "mask")
+    canvas.drag((256, 0), (200, 40))
+    assert canvas.masked(254, 2) == 255
+    assert canvas.heard("frame") == []
+    painted = canvas.labels()
+    corner, zoom = canvas.at(256, 256), canvas.ask("() => canvas.view.zoom")
+    canvas.drag((256 + 6 / zoom, 256 + 6 / zoom), (200, 220))
+    assert canvas.heard("frame")[-1] == {"box": {"x": 0, "y": 0, "width": 200, "height": 220}, "done": True}
+    assert canvas.labels() == painted
+    told = len(canvas.heard("frame"))
+    canvas.page.mouse.move(*canvas.at(200, 220))
+    canvas.page.keyboard.down(" ")
+    canvas.drag((200, 220), (210, 220))  # nor does the frame keep a hand from panning
+    canvas.page.keyboard.up(" ")
+    assert len(canvas.heard("frame")) == told
+    assert canvas.at(256, 256) == pytest.approx((corner[0] + 10 * zoom, corner[1]), abs=1)
+    assert canvas.labels() == painted
+
+
+def test_a_layer_is_moved_by_hand_and_by_arrows(canvas: CanvasPage) -> None:
+    canvas.take("rect", color=RED)
+    canvas.drag((0, 0), (256, 256))
+    canvas.ask("() => canvas.addLayer({ id: 'two', name: 'Two' })")
+    canvas.take("rect", color=BLUE)
+    canvas.drag((40, 40), (80, 80))
+    before = canvas.print()
+    canvas.room.focus()
+    canvas.press("v")
+    assert canvas.ask("() => canvas.tool") == "move"
+    canvas.drag((60, 60), (75, 68), (80, 70), up=False)
+    canvas.settle()
+    assert canvas.seen(62, 52)[:3] == (0, 0, 255)  # it follows
+    assert canvas.seen(50, 45)[:3] == (255, 0, 0)
+    assert canvas.labels()[-1] == "Rectangle"
+    canvas.page.mouse.up()
+    assert canvas.labels()[-1] == "Moved Two"
+    assert canvas.pixel(60, 50) == canvas.pixel(99, 89) == Pixel(0, 0, 255, 255)
+    assert canvas.pixel(59, 50) == canvas.pixel(100, 60) == Pixel(255, 0, 0, 255)
+    canvas.press("Control+z")
+    canvas.settle()
+    assert canvas.print() == before
+    assert canvas.seen(50, 45)[:3] == (0, 0, 255)
+    canvas.press("ArrowRight", "ArrowRight", "Shift+ArrowDown", "ArrowUp")
+    assert canvas.pixel(42, 49) == canvas.pixel(81, 88) == Pixel(0, 0, 255, 255)
+    assert canvas.pixel(41, 60) == canvas.pixel(60, 89) == Pixel(255, 0, 0, 255)
+    canvas.expect_words("Two lies at 2, 9.")
+    assert canvas.heard("change")[-1]["entry"]["op"]["op"] == "placeLayer"
+    while canvas.labels()[-1] == "Moved Two" and canvas.print() != before:
+        canvas.press("Control+z")
+    assert canvas.print() == before
+    canvas.page.keyboard.down("Shift")
+    canvas.drag((60, 60), (90, 65))
+    canvas.page.keyboard.up("Shift")
+    assert canvas.ask("() => canvas.layers.map(({ x, y }) => [x, y])")[-1] == [30, 0]
+    canvas.drag((90, 60), (120, 90), up=False)
+    canvas.press("Escape")
+    canvas.page.mouse.up()
+    canvas.settle()
+    assert canvas.ask("() => canvas.layers.map(({ x, y }) => [x, y])")[-1] == [30, 0]
+    assert canvas.seen(72, 42)[:3] == (0, 0, 255)
+
+
+def test_what_cannot_be_moved_is_said_in_words(canvas: CanvasPage) -> None:
+    canvas.take("move")
+    canvas.room.focus()
+    canvas.drag((60, 60), (80, 70))
+    assert "is empty" in canvas.heard("notice")[-1]["words"]
+    canvas.take("rect", color=RED)
+    canvas.drag((40, 40), (80, 80))
+    canvas.take("move")
+    layer = canvas.ask("() => canvas.layers[0].id")
+    canvas.ask("(id) => canvas.showLayer(id, false)", layer)
+    canvas.press("ArrowRight")
+    assert "is hidden" in canvas.heard("notice")[-1]["words"]
+    canvas.ask("(id) => canvas.removeLayer(id)", layer)
+    canvas.drag((60, 60), (80, 70))
+    assert canvas.heard("notice")[-1]["words"] == "There is no layer to move. Add one first."
+    assert not [label for label in canvas.labels() if label.startswith("Moved")]
+
+
+def test_a_mouse_that_is_moved_takes_the_cursor_from_the_keyboard(canvas: CanvasPage) -> None:
+    canvas.take("brush", size=20, color=RED)
+    canvas.page.mouse.move(*canvas.at(100, 100))
+    canvas.room.focus()
+    for key in ("ArrowLeft", "ArrowDown"):
+        start = canvas.at(128, 128)
+        canvas.press(key)
+        canvas.page.mouse.move(*canvas.at(120, 120), steps=3)
+        canvas.page.keyboard.down(" ")
+        canvas.drag((120, 120), (140, 120))
+        canvas.page.keyboard.up(" ")
+        assert canvas.at(128, 128)[0] > start[0] + 10
+        assert canvas.labels() == ["New"]
+    canvas.press("ArrowLeft")
+    canvas.page.keyboard.down(" ")  # who does not touch the mouse draws
+    canvas.press("Shift+ArrowLeft")
+    canvas.page.mouse.move(*canvas.at(60, 60), steps=3)  # a stroke that is being drawn goes on
+    canvas.press("Shift+ArrowLeft")
+    canvas.page.keyboard.up(" ")
+    assert canvas.labels() == ["New", "Brush"]
+
+
+def test_a_script_that_gives_the_focus_after_a_click_leaves_the_mouse_its_cursor(canvas: CanvasPage) -> None:
+    canvas.ask(
+        """() => document.querySelector('#foot button').addEventListener('click', ({ target }) => {
+            target.blur(); // as a button that hides after its click
+            canvas.focus();
+        })"""
+    )
+    canvas.page.get_by_role("button", name="Elsewhere").click()
+    expect(canvas.room).to_be_focused()
+    canvas.page.keyboard.press(" ")
+    assert canvas.labels() == ["New"]
+    canvas.page.get_by_role("button", name="Elsewhere").focus()
+    canvas.press("Enter")
+    expect(canvas.room).to_be_focused()
+    expect(canvas.page.locator(".wb-canvas-cursor")).to_be_visible()
+
+
+def test_everything_nothing_and_the_rest_are_masked_by_the_usual_keys(canvas: CanvasPage) -> None:
+    canvas.room.focus()
+    canvas.press("Control+a")
+    assert canvas.count() == 256 * 256
+    canvas.press("Control+d")
+    assert canvas.count() == 0
+    canvas.press("Control+d")  # there is nothing left to clear
+    canvas.take("rect", "mask")
+    canvas.drag((0, 0), (64, 256))
+    canvas.press("Control+Shift+I")
+    assert canvas.count() == 192 * 256
+    assert canvas.labels() == ["New", "Masked everything", "Cleared the mask", "Mask rectangle", "Inverted the mask"]
 
 
 def test_a_variation_is_shown_without_being_there(canvas: CanvasPage) -> None:

@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 from conftest import Studio
-from fill_page import SLOW, FillPage, ask, fetch, landscape, painted, png_of, read_png, same_outside
+from fill_page import SLOW, FillPage, Pixels, ask, fetch, landscape, painted, png_of, read_png, same_outside
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -65,28 +66,48 @@ def test_feather_and_grow_are_set_apart(fill: FillPage) -> None:
     assert fill.masked() == grown  # feathering goes inward: what can change does not grow
 
 
+def bright(pixels: Pixels, region: Pixels) -> NDArray[np.bool_]:
+    """Where a region is brighter by 50 of 255 than the mean of the 6 px around it."""
+    lightness = pixels[..., :3].mean(axis=2)
+    around = grown(region, 6) & (region == 0)
+    return (region > 0) & (lightness > lightness[around].mean() + 50)
+
+
+def grown(region: Pixels, by: int) -> NDArray[np.bool_]:
+    """A rectangle and what lies within so many px of it."""
+    rows, columns = np.nonzero(region)
+    made = np.zeros(region.shape, bool)
+    made[max(0, rows.min() - by) : rows.max() + by + 1, max(0, columns.min() - by) : columns.max() + by + 1] = True
+    return made
+
+
 @pytest.mark.parametrize(
-    ("prompt", "scene", "box"),
+    ("prompt", "scene", "box", "seed"),
     [
-        ("a lighthouse", "a matte painting of a rocky coast at sunset", (14, 10, 60, 84)),
-        ("a full moon", "a flat illustration of hills at night under a clear sky", (70, 8, 112, 50)),
+        ("a lighthouse", "a matte painting of a rocky coast at sunset", (14, 10, 60, 84), 11),
+        ("a full moon", "a flat illustration of hills at night under a clear sky", (70, 8, 112, 50), 15),
     ],
     ids=["lighthouse", "moon"],
 )
 def test_fill_changes_the_masked_part_and_not_one_byte_besides(
-    fill: FillPage, studio: Studio, prompt: str, scene: str, box: tuple[int, int, int, int]
+    fill: FillPage, studio: Studio, prompt: str, scene: str, box: tuple[int, int, int, int], seed: int
 ) -> None:
     _, picture = painted(studio.url, scene)
     fill.open_picture(picture)
     before = fill.flat()
     fill.mask_rectangle(*box)
-    fill.settle_for(steps=8, variations=1, seed=11)
+    fill.settle_for(steps=8, variations=1, seed=seed)
     fill.fill(prompt)
     fill.keep()
     after = fill.flat()
     region = fill.mask() > 0
     assert same_outside(before, after, region)
     assert (before != after)[region].any(axis=1).mean() > 0.5  # something else stands there now
+    if "moon" in prompt:
+        assert not bright(before, fill.mask()).any()
+        rows, columns = np.nonzero(bright(after, fill.mask()))
+        assert 0.03 < len(rows) / region.sum() < 0.5  # a disc of a tenth of the square's area, and not the whole sky
+        assert max(rows.std(), columns.std()) < 8  # px: in one place
     expect(fill.badge).to_have_text(f"{int((~region).sum()):,} pixels untouched, 0 changed")
     expect(fill.layers.first).to_contain_text(prompt.capitalize())
     fill.undo()
@@ -142,7 +163,8 @@ def test_kept_fill_gives_its_request_back_and_runs_again_to_the_same_bytes(fill:
     expect(fill.page.get_by_role("button", name="Open its steps")).to_be_visible()
     fill.fill()
     fill.keep()
-    expect(fill.layers).to_have_count(2)  # it took the place of the one before
+    expect(fill.layers).to_have_count(3)  # the one before is hidden below it
+    assert [layer["visible"] for layer in fill.state()["layers"]] == [True, False, True]
     again = fill.flat()
     assert (again == first).all()
 
@@ -161,7 +183,11 @@ def test_remove_needs_no_words(fill: FillPage) -> None:
     fill.keep()
     after = fill.flat()
     assert same_outside(before, after, fill.mask())
-    assert (after[55:65, 55:65, :3] < 250).any()
+    there = after[50:70, 50:70, :3].reshape(-1, 3).mean(axis=0)
+    around = before[grown(fill.mask(), 8) & (fill.mask() == 0)][:, :3].mean(axis=0)
+    assert np.linalg.norm(there - around) < 0.6 * np.linalg.norm(
+        there - 255
+    )  # as what is around, and not as what was there
 
 
 def test_expand_to_the_right_by_half(fill: FillPage) -> None:
@@ -199,6 +225,7 @@ def test_expand_by_dragging_the_frame(fill: FillPage) -> None:
 def test_ten_fills_in_a_row_keep_the_first_untouched_region(fill: FillPage) -> None:
     fill.open_picture(landscape(192, 128))
     before = fill.flat()
+    flats = [before]
     touched = np.zeros(before.shape[:2], bool)
     fill.settle_for(steps=2)
     for number in range(10):
@@ -210,10 +237,25 @@ def test_ten_fills_in_a_row_keep_the_first_untouched_region(fill: FillPage) -> N
         touched |= fill.mask() > 0
         fill.fill("flowers")
         fill.keep()
-    after = fill.flat()
+        flats.append(fill.flat())
+    after = flats[-1]
     assert not touched.all()
     assert same_outside(before, after, touched)
-    assert fill.layers.count() == 11
+    expect(fill.layers).to_have_count(11)
+    for number in reversed(range(10)):
+        fill.undo()
+        assert (fill.flat() == flats[number]).all()
+        for _ in range(2 if number else 1):  # the rectangle, and the mask before it
+            fill.undo()
+    expect(fill.layers).to_have_count(1)
+    assert fill.masked() == 0
+    expect(fill.page.get_by_role("button", name="Undo", exact=True)).to_be_disabled()
+    for number in range(10):
+        for _ in range(2 if number else 1):
+            fill.redo()
+        assert (fill.flat() == flats[number]).all()
+        fill.redo()
+        assert (fill.flat() == flats[number + 1]).all()
 
 
 def test_refine_starts_late_and_the_slider_says_how_late(fill: FillPage) -> None:

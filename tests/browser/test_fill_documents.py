@@ -6,9 +6,11 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_core import violations
 from conftest import Studio
 from fill_page import SLOW, FillPage, ask, fetch, landscape, make_document, painted, png_of, read_png
 from generate_page import GeneratePage
@@ -165,6 +167,120 @@ def test_another_document_opens_from_the_menu(fill: FillPage, studio: Studio) ->
     assert fill.flat().shape == (64, 80, 4)
 
 
+def test_the_oldest_of_many_documents_is_found_and_comes_back_out_of_the_bin(fill: FillPage, studio: Studio) -> None:
+    oldest = make_document(studio.url, landscape(80, 64), "The Bramblewick mill")
+    newest = [make_document(studio.url, landscape(), f"Plover {k}") for k in range(14)][-1]
+    fill.open(newest)
+    fill.page.locator(".wb-document-name").click()
+    expect(fill.page.get_by_role("menuitem", name="Plover 13")).to_be_visible()
+    expect(fill.page.get_by_role("menuitem", name="Bramblewick")).to_have_count(0)
+    fill.page.get_by_role("menuitem", name="All documents").click()
+    expect(fill.finder_field).to_be_focused()
+    fill.finder_field.fill("MILL bramble")
+    expect(fill.finder_rows).to_have_count(1)
+    expect(fill.finder_rows).to_contain_text(re.compile(r"The Bramblewick mill80 × 64 px, used today, \d\d:\d\d"))
+    fill.finder_field.press("Enter")
+    fill.document = oldest
+    fill.expect_open()
+    expect(fill.finder).not_to_be_visible()
+    expect(fill.page.locator(".wb-document-name")).to_be_focused()
+    fill.documents_menu("Delete")
+    expect(fill.notice).to_contain_text("is in the bin")
+    fill.document = ""
+    fill.page.reload()
+    fill.expect_open()
+    fill.documents_menu("All documents")
+    fill.finder_field.fill("bramblewick")
+    expect(fill.finder).to_contain_text("Nothing fits.")
+    fill.finder_shows("Bin")
+    expect(fill.finder_rows).to_have_count(1)
+    fill.finder.get_by_role("button", name="Restore The Bramblewick mill").click()
+    expect(fill.finder.get_by_role("status")).to_have_text("“The Bramblewick mill” is back among the documents.")
+    fill.finder_shows("Documents")
+    fill.finder_rows.get_by_role("button", name="The Bramblewick mill 80").click()
+    fill.document = oldest
+    fill.expect_open()
+    assert fill.flat().shape == (64, 80, 4)
+
+
+def test_the_bin_of_documents_is_emptied_once_it_was_asked(fill: FillPage, studio: Studio) -> None:
+    fill.open_picture(landscape(), "Stays")
+    gone = [make_document(studio.url, landscape(), f"Dunlin {k}") for k in range(2)]
+    fill.documents_menu("All documents")
+    fill.finder_field.fill("dunlin")
+    expect(fill.finder_rows).to_have_count(2)
+    fill.finder.get_by_role("button", name="Put Dunlin 0 into the bin").click()
+    expect(fill.finder_rows).to_have_count(1)
+    fill.finder.get_by_role("button", name="Put Dunlin 1 into the bin").click()
+    expect(fill.finder_rows).to_have_count(0)
+    binned = ask(studio.url, "documents?bin=1")["in_bin"]
+    assert binned >= 2
+    fill.finder_shows("Bin")
+    expect(fill.finder_rows).to_have_count(2)
+    fill.finder.get_by_role("button", name="Empty the bin").click()
+    question = fill.page.get_by_role("dialog", name="Empty the bin?")
+    expect(question).to_contain_text(f"{binned} documents go for good")
+    expect(question).to_contain_text("This is final")
+    fill.page.keyboard.press("Escape")
+    expect(question).not_to_be_visible()
+    assert ask(studio.url, "documents?bin=1")["in_bin"] == binned
+    fill.finder.get_by_role("button", name="Empty the bin").click()
+    question.get_by_role("button", name="Empty the bin").click()
+    expect(fill.finder.get_by_role("status")).to_have_text(f"{binned} documents are gone for good.")
+    expect(fill.finder).to_contain_text("The bin is empty.")
+    assert ask(studio.url, "documents?bin=1")["in_bin"] == 0
+    assert not set(gone) & {entry["id"] for entry in ask(studio.url, "documents?limit=500")["documents"]}
+    fill.page.keyboard.press("Escape")
+    expect(fill.finder).not_to_be_visible()
+
+
+def test_documents_are_listed_page_after_page_and_one_further_down_has_its_address(
+    fill: FillPage, studio: Studio
+) -> None:
+    oldest = make_document(studio.url, landscape(80, 64), "Turnstone 0")
+    for _ in range(64):
+        newest = ask(studio.url, f"documents/{oldest}/duplicate", {})["id"]
+    fill.open(newest)
+    fill.documents_menu("All documents")
+    fill.finder_field.fill("turnstone")
+    expect(fill.finder.get_by_role("status")).to_have_text("The first 60 that fit")
+    expect(fill.finder_rows).to_have_count(60)
+    fill.finder.get_by_role("button", name="Show more").click()
+    expect(fill.finder_rows).to_have_count(65)
+    expect(fill.finder.get_by_role("status")).to_have_text("65 found")
+    expect(fill.finder.get_by_role("button", name="Show more")).not_to_be_visible()
+    expect(fill.finder_rows.nth(60).get_by_role("button").first).to_be_focused()
+    fill.page.keyboard.press("ArrowDown")
+    expect(fill.finder_rows.nth(61).get_by_role("button").first).to_be_focused()
+    fill.page.goto("about:blank")
+    fill.open(oldest)  # though 64 were used since
+    expect(fill.name).to_have_text("Turnstone 0")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_all_documents_can_be_used_on_a_phone_and_axe_finds_nothing_serious(
+    fill: FillPage, studio: Studio, axe: Path, theme: str
+) -> None:
+    fill.page.set_viewport_size({"width": 390, "height": 844})
+    fill.page.emulate_media(color_scheme="light" if theme == "light" else "dark")
+    long = "A sanderling with a name that is far too long for the width of any phone there is"
+    make_document(studio.url, landscape(), long)
+    fill.open_picture(landscape(), long)
+    ask(studio.url, f"documents/{make_document(studio.url, landscape(), long)}", method="DELETE")
+    fill.page.get_by_role("button", name="Layers, mask and settings").click()
+    fill.documents_menu("All documents")
+    expect(fill.finder_rows.first).to_contain_text("open now")
+    expect(fill.finder.get_by_role("button", name=f"Put {long} into the bin").first).to_be_in_viewport(ratio=1)
+    assert fill.page.evaluate("document.documentElement.scrollWidth") == 390
+    box = fill.finder.bounding_box()
+    assert box is not None
+    assert (box["x"], box["width"]) == (0, 390)
+    assert violations(fill.page, axe, ".wb-finder") == []
+    fill.finder_shows("Bin")
+    expect(fill.finder.get_by_role("button", name=f"Restore {long}").first).to_be_in_viewport(ratio=1)
+    assert violations(fill.page, axe, ".wb-finder") == []
+
+
 def test_new_document_has_the_size_that_was_asked_for(fill: FillPage) -> None:
     fill.open_picture(landscape())
     before = fill.document
@@ -195,6 +311,36 @@ def test_picture_that_is_given_becomes_a_layer_or_a_document(fill: FillPage, how
     fill.page.wait_for_function("id => !location.hash.endsWith(id)", arg=first, timeout=SLOW)
     fill.document = fill.opened()
     assert (fill.flat() == sun).all()
+
+
+def test_fill_that_is_given_is_laid_out_and_painted_again(fill: FillPage) -> None:
+    """From the PNG that the gallery has of it: its frame is a part of the picture that it was made in."""
+    fill.open_picture(landscape(520, 420))
+    fill.mask_rectangle(60, 70, 130, 150)
+    fill.settle_for(seed=11)
+    fill.fill("a red boat")
+    (slot,) = ask(fill.url, "session")["jobs"][0]["pictures"]
+    assert 0 < slot["frame"]["width"] < 520
+    png = fetch(fill.url, f"pictures/{slot['id']}.png")
+    fill.keep()
+    first, fill.document = fill.document, ""
+    fill.prompt.fill("something else")
+    fill.settle_for(steps=7, seed=12)
+    fill.give(png, "boat.png")
+    expect(fill.page.get_by_role("button", name="As a layer")).to_be_visible()
+    fill.page.get_by_role("button", name="Restore its fill").click()
+    fill.page.wait_for_function("id => !location.hash.endsWith(id)", arg=first, timeout=SLOW)
+    fill.document = fill.opened()
+    expect(fill.notice).to_contain_text("the same comes again")
+    expect(fill.prompt).to_have_value("a red boat")
+    fill.expect_saved()
+    assert fill.flat().shape == (slot["frame"]["height"], slot["frame"]["width"], 4)
+    assert fill.mask().any()
+    fill.fill()
+    (again,) = ask(fill.url, "session")["jobs"][0]["pictures"]
+    assert again["id"] != slot["id"]
+    assert (read_png(fetch(fill.url, f"pictures/{again['id']}.png")) == read_png(png)).all()
+    assert again["layer"]["pixels"] == slot["layer"]["pixels"]
 
 
 def test_files_go_out_and_a_whole_document_comes_back(fill: FillPage) -> None:

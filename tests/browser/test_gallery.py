@@ -18,7 +18,7 @@ from gallery_page import GalleryPage
 from generate_page import GeneratePage
 from PIL import Image
 from playwright.sync_api import Page, expect
-from steps_page import ask, branch_of, paint_run
+from steps_page import SLOW, ask, branch_of, paint_run
 
 from studio.imaging.plain_png import write_plain
 from studio.imaging.png import REQUEST_KEY, read_picture, read_png_text, write_png
@@ -60,7 +60,7 @@ def test_details_tell_of_a_picture_and_its_settings_go_into_the_form(
     gallery.cell("seed 7002").click()
     expect(gallery.details).to_contain_text(PROMPT)
     gallery.expect_facts(Seed="7002", Steps="2, DPM++ 2M", Model="painter")
-    assert gallery.page.url.endswith(f"#gallery/{pictures[1]}")
+    assert gallery.page.url.endswith(f"#gallery/{pictures[1]}?q={WORD}")
     gallery.details.get_by_role("button", name="Use its settings").click()
     generate = GeneratePage(gallery.page, gallery.url)
     expect(generate.prompt).to_have_value(PROMPT)
@@ -90,6 +90,37 @@ def test_favourites_are_marked_by_key_and_kept(gallery: GalleryPage, pictures: l
     gallery.cells.click()
     gallery.details.get_by_role("button", name="Favourite").click()
     expect(gallery.cells).to_have_count(0)
+
+
+def test_what_was_looked_for_is_there_after_a_reload_and_by_back(gallery: GalleryPage, pictures: list[str]) -> None:
+    gallery.cell("seed 7001").click()
+    gallery.page.keyboard.press("s")
+    expect(gallery.cell("seed 7001")).to_have_accessible_name(re.compile("favourite"))
+    gallery.shows("Favourites")
+    expect(gallery.cells).to_have_count(1)
+    gallery.expect_search(WORD, "Favourites")
+    gallery.cells.click()
+    expect(gallery.selected).to_have_count(1)
+    gallery.page.reload()
+    expect(gallery.cells).to_have_count(1)
+    expect(gallery.selected).to_have_attribute("data-id", pictures[2])
+    gallery.expect_search(WORD, "Favourites")
+    gallery.page.go_back()
+    expect(gallery.cells).to_have_count(3)
+    gallery.expect_search(WORD, "All")
+    gallery.page.go_forward()
+    expect(gallery.cells).to_have_count(1)
+    gallery.expect_search(WORD, "Favourites")
+    gallery.page.get_by_role("tab", name="Generate").click()
+    gallery.page.reload()
+    gallery.page.get_by_role("tab", name="Gallery").click()  # the address is silent by now
+    expect(gallery.cells).to_have_count(1)
+    gallery.expect_search(WORD, "Favourites")
+    gallery.cells.click()
+    gallery.details.get_by_role("button", name="Favourite").click()
+    expect(gallery.cells).to_have_count(0)
+    gallery.page.goto(f"{gallery.url}#gallery")  # a link without words looks for everything
+    gallery.expect_search("", "All")
 
 
 def test_delete_goes_to_the_bin_and_can_be_undone(gallery: GalleryPage, pictures: list[str]) -> None:
@@ -180,6 +211,23 @@ def test_a_grid_is_painted_labelled_and_its_cells_open(gallery: GalleryPage, stu
     assert gallery.page.url.endswith(note["pictures"][1])
 
 
+def test_a_reload_while_a_grid_is_painted_finds_its_progress(gallery: GalleryPage, studio: Studio) -> None:
+    gallery.page.get_by_role("button", name="Grid", exact=True).click()
+    gallery.grid.get_by_label("Values to the right").fill("7601-7606")
+    gallery.grid.get_by_label("Values downwards").fill("60")
+    gallery.grid.get_by_role("button", name="Paint 6 pictures").click()
+    expect(gallery.grid.get_by_role("progressbar")).to_be_visible()
+    gallery.page.reload()
+    under_way = gallery.page.get_by_role("group", name="Grid under way")
+    expect(under_way.get_by_role("progressbar")).to_have_attribute("aria-valuemax", "6")
+    under_way.get_by_role("button", name=re.compile(r"^A grid is being painted, \d of 6$")).click()
+    expect(gallery.grid).to_contain_text(re.compile(r"Picture \d of 6, step \d+ of 60"))
+    gallery.grid.get_by_role("button", name="Stop").click()
+    expect(gallery.grid).to_contain_text(re.compile(r"Stopped\. \d of 6 pictures are kept\."))
+    gallery.grid.get_by_role("button", name="Close").click()
+    expect(under_way).not_to_be_visible()
+
+
 def test_a_grid_that_died_with_the_studio_is_there_again_and_painted_on(page: Page, tmp_path: Path) -> None:
     studio = start_studio(tmp_path)
     try:
@@ -202,7 +250,7 @@ def test_a_grid_that_died_with_the_studio_is_there_again_and_painted_on(page: Pa
         expect(gallery.grid).to_contain_text("The studio was ended while it painted. 1 of 3 pictures are kept.")
         expect(gallery.grid.get_by_role("button", name="Seed 2, not painted")).to_be_disabled()
         gallery.grid.get_by_role("button", name="Paint the missing 2").click()
-        expect(gallery.grid).to_contain_text("3 pictures. Press one to open it.")
+        expect(gallery.grid).to_contain_text("3 pictures. Press one to open it.", timeout=SLOW)
         expect(gallery.grid.get_by_role("button", name="Paint the missing")).to_have_count(0)
         with page.expect_download() as waiting:
             gallery.grid.get_by_role("link", name="Download the sheet").click()

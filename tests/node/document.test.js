@@ -223,9 +223,31 @@ test("what a layer's facts say of the document moves along when the document gro
   let state = apply(blankState(64, 64, "L"), { op: "addLayer", layer: { id: "F", name: "Fill", kind: "fill", x: 12, y: 22, visible: true, opacity: 100, facts } });
   state = apply(state, { op: "resize", width: 80, height: 70, dx: 16, dy: 6 });
   assert.deepEqual(state.layers[1].facts.frame, { x: 26, y: 26, width: 30, height: 40 });
-  state = apply(state, { op: "offsetLayer", layer: "F", dx: -6, dy: 4 });
+  state = apply(state, { op: "placeLayer", layer: "F", x: 22, y: 32 });
   assert.deepEqual([state.layers[1].facts.frame, state.layers[1].x, state.layers[0].facts], [{ x: 20, y: 30, width: 30, height: 40 }, 22, null]);
   assert.deepEqual(facts.frame, { x: 10, y: 20, width: 30, height: 40 }); // states are values
+});
+
+test("a fill that is moved is done again where it lies now, and pushes in a row are one entry that can be replayed", async () => {
+  const facts = { fill: { intent: "fill" }, frame: { x: 0, y: 0, width: 30, height: 40 }, mask: "m", drawn: true };
+  const layer = { id: "F", name: "Fill", kind: "fill", x: 0, y: 0, visible: true, opacity: 100, facts };
+  const made = (now) => {
+    let count = 0;
+    const document = createDocument({ emit: () => {}, newId: () => `n${(count += 1)}`, now });
+    document.create(64, 64);
+    document.commit({ id: "a", op: "addLayer", layer, label: "Added" });
+    return document;
+  };
+  const document = made(() => 0);
+  for (const x of [1, 2, 3]) document.commit({ id: `p${x}`, op: "placeLayer", layer: "F", x, y: -x, label: "Moved" }, { joins: "place F" });
+  assert.deepEqual(document.history.entries.map(({ label }) => label), ["New", "Added", "Moved"]);
+  const moved = document.head().layers[1];
+  assert.deepEqual([moved.x, moved.y, moved.facts], [3, -3, { fill: { intent: "fill" }, frame: { x: 3, y: -3, width: 30, height: 40 }, mask: null, drawn: false }]);
+  const other = made(() => 0);
+  await other.replay([document.history.entries.at(-1).op]);
+  assert.deepEqual(other.head().layers[1], moved);
+  assert.equal(apply(document.head(), { op: "placeLayer", layer: "F", x: 1e9, y: 0 }).layers[1].x, 8192);
+  assert.deepEqual(apply(made(() => 0).head(), { op: "placeLayer", layer: "F", x: 0, y: 0 }).layers[1].facts, facts);
 });
 
 test("grow and feather are done again after a reload without asking for pixels", async () => {

@@ -88,7 +88,7 @@ test("pressure makes the brush smaller, or fainter, as was chosen; tilt makes it
 test("points in one go and one by one give the same bytes", () => {
   const path = Array.from({ length: 60 }, (_, k) => [120 + 90 * Math.cos(k / 7), 120 + 80 * Math.sin(k / 5), 0.3 + (k % 10) / 20, (k % 9) * 5, 10]);
   const ground = strokeOnto(blankState(260, 260, "L", "#88aa44"), op([[20, 20], [90, 230], [230, 60]], { settings: { size: 50, hardness: 0, opacity: 70 } }));
-  const blank = apply(ground, { op: "offsetLayer", layer: "L", dx: 30, dy: 12 });
+  const blank = apply(ground, { op: "placeLayer", layer: "L", x: 30, y: 12 });
   const tools = [
     { settings: { hardness: 30, opacity: 70, flow: 30 } },
     { tool: "eraser", settings: { hardness: 50 } },
