@@ -165,12 +165,15 @@ def test_fill_that_was_moved_is_run_again_where_it_lies(fill: FillPage) -> None:
     fill.tool("Move the layer")
     fill.drag((30, 40), (90, 50))
     fill.expect_moved(head)
+    moved = fill.state()["layers"][-1]
+    assert moved["x"] > 60 and moved["y"] > 25
     expect(fill.button).to_contain_text("Run again")
     fill.fill()
     fill.keep()
     changed = (fill.flat() != ground).any(axis=2)
     rows, columns = np.nonzero(changed)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (30, 69, 70, 109)
+    assert (rows.min(), columns.min()) == (moved["y"], moved["x"])
+    assert (rows.max(), columns.max()) == (moved["y"] + 39, moved["x"] + 39)
 
 
 def test_usual_keys_mask_everything_nothing_and_the_rest_wherever_the_focus_is(fill: FillPage) -> None:
