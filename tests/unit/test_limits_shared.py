@@ -19,7 +19,7 @@ from document_room import DocumentRoom, room
 
 from studio.errors import NotFound, StudioError
 from studio.imaging.plain_png import write_plain
-from studio.project import documents, pixels_store, runs
+from studio.project import documents, pixels_store, run_lines, runs
 from studio.project.disk import at_most
 from studio.project.kept_run import STEP_LIMIT, KeptRun, KeptStep, read_facts, to_json
 from studio.project.pixels_store import PixelStore
@@ -124,7 +124,7 @@ def test_nobody_waits_while_the_runs_of_another_are_read(tmp_path: Path, monkeyp
             assert go_on.wait(PATIENCE)
         return read(path)
 
-    monkeypatch.setattr(runs, "read_facts", slowly)
+    monkeypatch.setattr(run_lines, "read_facts", slowly)
     _beside(lambda: store.newest("me"), lambda: store.get("you", RUN(1)), entered, go_on)
     assert store.newest("me") == store.newest("you")
 
