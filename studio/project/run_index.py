@@ -58,7 +58,7 @@ class RunIndex:
 
     def read(self, owner: str, ids: Sequence[str]) -> None:
         """Takes these runs into the index, and then looks which of all can be opened."""
-        held = self._runs.on_disk(owner)
+        held = self._runs.on_disk(owner) if ids else {}
         for start in range(0, len(ids), _BATCH):
             found = [self._runs.told(owner, run_id) for run_id in ids[start : start + _BATCH]]
             with self._database.write() as rows:
