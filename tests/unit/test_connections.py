@@ -266,7 +266,7 @@ def test_the_end_of_a_short_answer_does_not_wait_for_the_other_side() -> None:
                 assert await reader.read() == b""
                 writer.close()
 
-    asyncio.run(listen())
+    run(listen())
     assert delays == [1]
 
 
