@@ -7,11 +7,11 @@ Only favourites and the bin are known to the database alone.
 from __future__ import annotations
 
 import datetime
-import functools
+import heapq
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ _BATCH = 100  # pictures that are written into the index at once
 _TERMS = 16  # words of a search
 _INSERT = "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _JOINED = "pictures LEFT JOIN marks USING (owner, id) LEFT JOIN runs USING (owner, id)"
-_KINDS = {
+_KINDS = {  # of pictures, as they are counted
     "all": "binned_at IS NULL",
     "favourite": "binned_at IS NULL AND favourite IS 1",
     "fills": "binned_at IS NULL AND fill IS 1",
@@ -55,8 +55,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many pictures fit what is looked for, by what else is asked of them."""
+    """How many pictures fit what is looked for and, whatever kind is looked for, how many of each fit the rest."""
 
+    found: int
     all: int
     favourite: int
     fills: int
@@ -128,25 +129,16 @@ class Library:
         return entries, (entries[-1].id if len(found) > limit else None)
 
     def counts(self, owner: str, wanted: Wanted) -> Counts:
-        """How many pictures fit the words, the model, the times and the document, whatever else is looked for."""
+        """How many pictures fit, and how many of each kind fit the words, the model, the times and the document."""
         conditions, values = _fitting(owner, wanted)
+        kinds = {"found": " AND ".join(_kind(wanted)), **_KINDS}
         with self._database.read() as rows:
             found = rows.execute(
-                "SELECT " + ", ".join(f"coalesce(sum({condition}), 0)" for condition in _KINDS.values()) + " "
+                f"SELECT {', '.join(f'coalesce(sum({kind}), 0)' for kind in kinds.values())} "
                 f"FROM {_JOINED} WHERE {' AND '.join(conditions)}",
                 values,
             ).fetchone()
-        return Counts(**dict(zip(_KINDS, found, strict=True)))
-
-    def count(self, owner: str, wanted: Wanted) -> int:
-        """How many pictures fit."""
-        conditions, values = _conditions(owner, wanted)
-        with self._database.read() as rows:
-            found = rows.execute(
-                f"SELECT count(*) FROM {_JOINED} WHERE {' AND '.join(conditions)}",
-                values,
-            ).fetchone()
-        return int(found[0])
+        return Counts(**dict(zip(kinds, found, strict=True)))
 
     def models(self, owner: str) -> list[str]:
         """The names of all models that pictures of this owner were made with."""
@@ -205,42 +197,50 @@ class Library:
         return int(found[0]), int(found[1])
 
     def sync(self, owner: str, wait: bool = False) -> None:
-        """Compares the index with the files, once per process; many new ones are read beside unless told to `wait`."""
+        """Compares the index with the files, once per process.
+
+        Nobody waits for many files: the newest are in the index when this returns, the others are looked at beside,
+        unless told to `wait`.
+        """
         with self._lock:
-            first = owner not in self._synced
-            if first:
-                self._synced[owner] = None
-                count, new = self._compare(owner)
-                self._read(owner, new[:_INLINE])
-                rest = functools.partial(self._catch_up, owner, new[_INLINE:])
-                if count <= _FEW and len(new) <= _INLINE:
-                    rest()
+            if owner not in self._synced:
+                files = self._pictures.ids(owner)
+                self._read(owner, self._missing(owner, heapq.nlargest(_INLINE, files)))
+                if len(files) <= _FEW and len(self._missing(owner, files)) <= _INLINE:
+                    self._synced[owner] = None
+                    self._compare(owner)
                 else:
-                    reading = threading.Thread(target=rest, name="studio-library", daemon=True)
-                    self._synced[owner] = reading
-                    reading.start()
+                    beside = threading.Thread(target=self._compare, args=(owner,), name="studio-library", daemon=True)
+                    self._synced[owner] = beside
+                    beside.start()
             running = self._synced[owner]
         if wait and running is not None:
             running.join()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _catch_up(self, owner: str, pictures: Sequence[str]) -> None:
-        self._read(owner, pictures)
-        self._index.read(owner, self._index.compare(owner))
-
-    def _compare(self, owner: str) -> tuple[int, list[str]]:
-        """How many files there are, and the ids of those that are not in the index, or not whole; entries without
-        their files are forgotten."""
-        files = self._pictures.ids(owner)
+    def _compare(self, owner: str) -> None:
+        """Takes what is new into the index, and forgets entries without their files."""
         with self._database.read() as rows:
-            found = rows.execute("SELECT id, fill IS NOT NULL FROM pictures WHERE owner = ?", (owner,)).fetchall()
-        gone = {row[0] for row in found} - files
-        known = {row[0] for row in found if row[1]}
-        if gone:
+            known = {row[0] for row in rows.execute("SELECT id FROM pictures WHERE owner = ?", (owner,))}
+        files = self._pictures.ids(owner)  # only now: whatever stands in the index has its file by now
+        if gone := known - files:
             with self._database.write() as rows:
                 rows.executemany("DELETE FROM pictures WHERE owner = ? AND id = ?", [(owner, each) for each in gone])
-        return len(files), sorted(files - known, reverse=True)  # the newest are wanted first
+        self._read(owner, self._missing(owner, files))
+        self._index.sync(owner)
+
+    def _missing(self, owner: str, ids: Collection[str]) -> list[str]:
+        """Those of these pictures that are not in the index, or not whole; the newest first."""
+        with self._database.read() as rows:
+            if len(ids) > _INLINE:
+                found = rows.execute("SELECT id FROM pictures WHERE owner = ? AND fill IS NOT NULL", (owner,))
+            else:
+                marks = ",".join("?" * len(ids))
+                found = rows.execute(
+                    f"SELECT id FROM pictures WHERE owner = ? AND fill IS NOT NULL AND id IN ({marks})", (owner, *ids)
+                )
+            return sorted({*ids}.difference(row[0] for row in found), reverse=True)
 
     def _read(self, owner: str, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _BATCH):
@@ -273,15 +273,16 @@ class Library:
 
 def _conditions(owner: str, wanted: Wanted) -> tuple[list[str], list[Any]]:
     conditions, values = _fitting(owner, wanted)
-    conditions.append(f"binned_at IS {'NOT ' if wanted.binned else ''}NULL")
-    for is_wanted, condition in (
-        (wanted.favourite, "favourite = 1"),
-        (wanted.fills, "fill = 1"),
-        (wanted.with_steps, "open = 1"),
-    ):
-        if is_wanted:
-            conditions.append(condition)
-    return conditions, values
+    return [*conditions, *_kind(wanted)], values
+
+
+def _kind(wanted: Wanted) -> list[str]:
+    """Conditions that do, and that need no values."""
+    asked = (wanted.favourite, "favourite IS 1"), (wanted.fills, "fill IS 1"), (wanted.with_steps, "open IS 1")
+    return [
+        f"binned_at IS {'NOT ' if wanted.binned else ''}NULL",
+        *(condition for is_asked, condition in asked if is_asked),
+    ]
 
 
 def _fitting(owner: str, wanted: Wanted) -> tuple[list[str], list[Any]]:

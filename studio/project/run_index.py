@@ -46,26 +46,11 @@ class RunIndex:
         self._changing = threading.Lock()
         runs.tell(self._changed)
 
-    def compare(self, owner: str) -> list[str]:
-        """The ids of runs on the disk that are not in the index; rows without their files are forgotten."""
-        files = self._runs.on_disk(owner).keys()
-        with self._database.read() as rows:
-            known = {row[0] for row in rows.execute("SELECT id FROM runs WHERE owner = ?", (owner,))}
-        if gone := known - files:
-            with self._database.write() as rows:
-                rows.executemany("DELETE FROM runs WHERE owner = ? AND id = ?", [(owner, each) for each in gone])
-        return sorted(files - known, reverse=True)
-
-    def read(self, owner: str, ids: Sequence[str]) -> None:
-        """Takes these runs into the index, and then looks which of all can be opened."""
-        held = self._runs.on_disk(owner) if ids else {}
-        for start in range(0, len(ids), _BATCH):
-            found = [self._runs.told(owner, run_id) for run_id in ids[start : start + _BATCH]]
-            with self._database.write() as rows:
-                for run in found:
-                    if run is not None:
-                        _insert(rows, owner, run, held.get(run.id, 0))
-        self._look(owner)
+    def sync(self, owner: str) -> None:
+        """Compares the rows with the files: takes in what is new, forgets what is gone, and which can be opened."""
+        if new := self._look(owner):
+            self._read(owner, new)
+            self._look(owner)
 
     def facts(self, rows: sqlite3.Connection, owner: str, ids: Iterable[str]) -> dict[str, RunFacts]:
         """What is known of the runs of these pictures."""
@@ -121,23 +106,33 @@ class RunIndex:
                     if now[run_id] != bool(was):
                         _open(rows, owner, run_id, now[run_id])
 
-    def _look(self, owner: str) -> None:
-        """Corrects which runs can be opened."""
-        with self._database.read() as rows:
-            lines = {
-                row["id"]: _Line(row["parent"], row["branch_at"], bool(row["open"]))
-                for row in rows.execute("SELECT id, parent, branch_at, open FROM runs WHERE owner = ?", (owner,))
-            }
-        held = self._runs.on_disk(owner)  # only now: whatever stands in the index has its files by now
-        wrong = [
-            (run_id, not line.is_open)
-            for run_id, line in lines.items()
-            if _is_open(run_id, lines, held) != line.is_open
-        ]
-        if wrong:
+    def _look(self, owner: str) -> list[str]:
+        """Corrects which runs can be opened, and forgets rows without files; returns the ids of runs without a row."""
+        with self._changing:  # nobody tells of a change between the look at the disk and the writing
+            with self._database.read() as rows:
+                lines = {
+                    row["id"]: _Line(row["parent"], row["branch_at"], bool(row["open"]))
+                    for row in rows.execute("SELECT id, parent, branch_at, open FROM runs WHERE owner = ?", (owner,))
+                }
+            held = self._runs.on_disk(owner)  # only now: whatever stands in the index has its files by now
+            gone = lines.keys() - held.keys()
+            now = {run_id: _is_open(run_id, lines, held) for run_id in lines.keys() & held.keys()}
+            wrong = [(run_id, is_open) for run_id, is_open in now.items() if is_open != lines[run_id].is_open]
+            if gone or wrong:
+                with self._database.write() as rows:
+                    rows.executemany("DELETE FROM runs WHERE owner = ? AND id = ?", [(owner, each) for each in gone])
+                    for run_id, is_open in wrong:
+                        _open(rows, owner, run_id, is_open)
+        return sorted(held.keys() - lines.keys(), reverse=True)
+
+    def _read(self, owner: str, ids: Sequence[str]) -> None:
+        held = self._runs.on_disk(owner)
+        for start in range(0, len(ids), _BATCH):
+            found = [self._runs.told(owner, run_id) for run_id in ids[start : start + _BATCH]]
             with self._database.write() as rows:
-                for run_id, is_open in wrong:
-                    _open(rows, owner, run_id, is_open)
+                for run in found:
+                    if run is not None:
+                        _insert(rows, owner, run, held.get(run.id, 0))
 
 
 def _is_open(run_id: str, lines: Mapping[str, _Line], held: Mapping[str, int]) -> bool:

@@ -11,7 +11,9 @@ import contextlib
 import json
 import logging
 import os
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +58,17 @@ class RunLine:
         )
 
 
-_TYPES = (str, str, str | None, int | None, str, int, int, int, int | None)  # of a line's fields, in order
+_values = attrgetter(*(field.name for field in fields(RunLine)))
+_NONE = type(None)
+# what the values of a line may be, in order: looked up whole, since there may be tens of thousands of lines
+_TYPES = frozenset(product((str,), (str,), (str, _NONE), (int, _NONE), (str,), (int,), (int,), (int,), (int, _NONE)))
 
 
 def read_lines(home: Path) -> dict[str, RunLine]:
     """The runs in an owner's folder by id. Files that are not ours are left alone."""
     remembered = _remembered(home / LINES)
     lines: dict[str, RunLine] = {}
-    kept: dict[str, list[Any]] = {}
+    stamps: dict[str, tuple[int, int]] = {}
     anew = 0
     with contextlib.suppress(OSError):
         for entry in os.scandir(home):
@@ -71,26 +76,24 @@ def read_lines(home: Path) -> dict[str, RunLine]:
             if dot + ending != FACTS or not RUN_ID.fullmatch(run_id) or not entry.is_file(follow_symlinks=False):
                 continue
             status = entry.stat(follow_symlinks=False)
-            of_facts = [status.st_size, status.st_mtime_ns]
-            known = remembered.get(run_id)
-            line = known[1] if known is not None and known[0] == of_facts else None
-            if line is None:
+            stamp = status.st_size, status.st_mtime_ns
+            known_stamp, line = remembered.get(run_id, (None, None))
+            if line is None or known_stamp != stamp:
                 run = read_facts(Path(entry.path))
                 if run is None:
                     continue
                 line, anew = RunLine.of(run), anew + 1
-            lines[run_id] = line
-            kept[run_id] = [*of_facts, *astuple(line)]
+            lines[run_id], stamps[run_id] = line, stamp
     if anew >= _READ_ANEW:
+        told = [[*stamps[run_id], *_values(line)] for run_id, line in lines.items()]
         try:
-            data = json.dumps({"format": FORMAT, "lines": list(kept.values())}, ensure_ascii=False).encode()
-            write_whole(home / LINES, data)
+            write_whole(home / LINES, json.dumps({"format": FORMAT, "lines": told}, ensure_ascii=False).encode())
         except (StudioError, ValueError) as problem:  # they are read once more then
             log.warning("The lines of runs cannot be kept: %s", problem)
     return lines
 
 
-def _remembered(file: Path) -> dict[str, tuple[list[int], RunLine]]:
+def _remembered(file: Path) -> dict[str, tuple[tuple[int, int], RunLine]]:
     """Lines by id, each with size and time of the facts that it was read from. Nothing where the file is no good."""
     try:
         if not is_plain_file(file, LINES_LIMIT):
@@ -98,15 +101,12 @@ def _remembered(file: Path) -> dict[str, tuple[list[int], RunLine]]:
         value = json.loads(file.read_bytes())
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             return {}
-        return {line[2]: (line[:2], _line_of(line[2:])) for line in value["lines"]}
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return {run_id: ((size, time), _line_of([run_id, *rest])) for size, time, run_id, *rest in value["lines"]}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}
 
 
 def _line_of(values: list[Any]) -> RunLine:
-    if len(values) != len(fields(RunLine)):
-        raise ValueError("Not a line.")
-    for value, type_ in zip(values, _TYPES, strict=True):
-        if isinstance(value, bool) or not isinstance(value, type_):
-            raise TypeError(f"A {type(value).__name__} where {type_} should be.")
+    if tuple(map(type, values)) not in _TYPES:
+        raise TypeError("Not a line.")
     return RunLine(*values)

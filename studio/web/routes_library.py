@@ -65,13 +65,13 @@ def build_library_routes(kept: Kept, engine: Engine, jobs: Jobs, desk: Desk) -> 
             if before and not PICTURE_ID.fullmatch(before):
                 raise InvalidRequest("cursor should be what the page before gave.", "cursor")
             entries, cursor = library.find(owner, wanted, limit, before or None)
+            counts = dataclasses.asdict(library.counts(owner, wanted)) if not before else None  # once, with the first
             return answer(
                 {
                     "pictures": [_entry(entry) for entry in entries],
                     "cursor": cursor,
-                    # counted once, for the first page
-                    "count": library.count(owner, wanted) if not before else None,
-                    "counts": dataclasses.asdict(library.counts(owner, wanted)) if not before else None,
+                    "count": counts.pop("found") if counts is not None else None,
+                    "counts": counts,
                     "models": library.models(owner) if not before else None,
                 }
             )

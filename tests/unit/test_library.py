@@ -8,6 +8,7 @@ import datetime
 import json
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,42 @@ def test_files_that_came_or_went_behind_our_back_are_noticed_at_the_next_start(
     assert (home / "holiday.png").exists()
 
 
+def test_nobody_waits_for_many_pictures_and_the_newest_are_there(
+    made: DocumentRoom, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [made.pictures.add("me", _png(seed=k), NOON + k) for k in range(12)]
+    with made.database.write() as rows:
+        rows.execute("DELETE FROM pictures")
+    monkeypatch.setattr("studio.project.library._FEW", 10)
+    monkeypatch.setattr("studio.project.library._INLINE", 4)
+    go_on = threading.Event()
+    compare = Library._compare
+    monkeypatch.setattr(Library, "_compare", lambda self, owner: (go_on.wait(30), compare(self, owner)))
+    again = Library(made.database, made.pictures, made.runs)
+    assert _found(again) == ids[:-5:-1]
+    go_on.set()
+    again.sync("me", wait=True)
+    assert _found(again) == ids[::-1]
+
+
+def test_a_picture_that_is_made_while_files_are_compared_stays(
+    made: DocumentRoom, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = made.pictures.add("me", _png(seed=0), NOON)
+    added = []
+    ids = made.pictures.ids
+
+    def meanwhile(owner: str) -> set[str]:
+        found = ids(owner)
+        added.append(made.pictures.add("me", _png(seed=1), NOON + 1 + len(added)))
+        return found
+
+    again = Library(made.database, made.pictures, made.runs)
+    monkeypatch.setattr(made.pictures, "ids", meanwhile)
+    assert _found(again) == [*added[::-1], first]
+    assert len(added) > 1
+
+
 def test_search_by_prompt_model_seed_and_date(made: DocumentRoom, library: Library) -> None:
     lake = made.pictures.add("me", _png(prompt="A LAKE at dawn", seed=1234567), NOON)
     house = made.pictures.add(
@@ -105,7 +142,7 @@ def test_search_by_prompt_model_seed_and_date(made: DocumentRoom, library: Libra
         ({}, [house, lake]),
     ]:
         assert _found(library, **wanted) == found, wanted
-        assert library.count("me", Wanted(**wanted)) == len(found)
+        assert library.counts("me", Wanted(**wanted)).found == len(found)
     assert library.models("me") == ["other", "painter"]
 
 
@@ -293,9 +330,9 @@ def test_fills_are_known_by_their_files_and_counted(made: DocumentRoom, library:
     library.delete("me", binned)
     assert _found(library, fills=True) == [fill]
     assert [entry.fill for entry in library.find("me", Wanted())[0]] == [False, False, True]
-    assert library.counts("me", Wanted()) == Counts(all=3, favourite=1, fills=1, steps=0, bin=1)
-    assert library.counts("me", Wanted(query="boat", favourite=True)) == Counts(1, 0, 1, 0, 0)
-    assert library.counts("you", Wanted()) == Counts(0, 0, 0, 0, 0)
+    assert library.counts("me", Wanted()) == Counts(found=3, all=3, favourite=1, fills=1, steps=0, bin=1)
+    assert library.counts("me", Wanted(query="boat", favourite=True)) == Counts(0, 1, 0, 1, 0, 0)
+    assert library.counts("you", Wanted()) == Counts(0, 0, 0, 0, 0, 0)
     assert lake in _found(library)
 
 
