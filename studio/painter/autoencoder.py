@@ -7,9 +7,7 @@ diffuse: noise on them, a decoder that also understands them at half scale, and 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,14 +17,18 @@ from torch import Tensor
 
 from studio.painter.features import Perception
 from studio.painter.preset import Preset
-from studio.painter.progress import SAVE_EVERY, Budget, Every, Log, StopSignal, save_checkpoint, write_folder
+from studio.painter.progress import Every, Log, load_checkpoint, save_checkpoint, write_folder
 from studio.painter.shards import Pictures, open_pictures, to_floats
+from studio.painter.training import Progress, TrainingStage, average_weights, seeded
 from studio.painter.warm_start import grow_autoencoder
 
 NOISE = 0.07  # deviation of the noise on training latents, in units of their own
 HALF_SCALE = 0.25  # share of steps that decode a half-size latent
 SOFT_LIMIT = 2.5  # latents beyond this pay: the decoder's own clamp squeezes them
 WEIGHTS = {"pixel": 1.0, "gradient": 0.4, "low": 0.5, "perceptual": 0.12, "limit": 0.1, "moments": 0.2}
+WARM_UP = 50  # steps until the rate is full
+LAST_RATE = 0.02  # share of the full rate that is left at the end
+MEMORY = 0.999  # of the averaged weights, per step
 MEASURE_EVERY = 300  # steps
 RESCAN_EVERY = 240.0  # seconds
 
@@ -164,74 +166,56 @@ def measure(autoencoder: AutoencoderTiny, pictures: Tensor, perception: Percepti
     }
 
 
-def train_autoencoder(
-    preset: Preset,
-    data: Path,
-    out: Path,
-    *,
-    seconds: float | None = None,
-    steps: int | None = None,
-    decay: float | None = None,
-    init: Path | None = None,
-    stop: StopSignal,
-    device: torch.device,
-    save_every: float = SAVE_EVERY,
-) -> None:
-    """Train on crops of the pictures in `data` until the budget is spent or `stop` is set; resumes from
-    `out`.
+def train_autoencoder(stage: TrainingStage) -> None:
+    """Train on crops of the pictures in `stage.data` until the budget is spent or `stage.stop` is set; resumes.
 
-    Leaves `out/autoencoder.pt` (everything) and `out/vae` (averaged weights, a diffusers folder). `init` is a
-    diffusers folder with weights to start from when there is no checkpoint yet. New shards join while it
-    runs.
+    Leaves `out/autoencoder.pt` (everything) and `out/vae` (averaged weights, a diffusers folder). `stage.init` is such
+    a folder. New shards join while it runs.
     """
+    preset, out, device = stage.preset, stage.out, stage.device
     log = Log(out / "autoencoder.jsonl")
     checkpoint = out / "autoencoder.pt"
-    pictures = open_pictures(data)
+    state = load_checkpoint(checkpoint)
+    pictures = open_pictures(stage.data)
     rows = pictures.training
     validation = to_floats(pictures.held_back(), device).contiguous(memory_format=torch.channels_last)
     perception = Perception().to(device)
 
     torch.manual_seed(0)
     autoencoder = build_autoencoder(preset)
-    if init is not None and not checkpoint.exists():
-        grow_autoencoder(AutoencoderTiny.from_pretrained(init, low_cpu_mem_usage=False), autoencoder)
+    if stage.init is not None and not state:
+        grow_autoencoder(AutoencoderTiny.from_pretrained(stage.init, low_cpu_mem_usage=False), autoencoder)
     autoencoder.to(device, memory_format=torch.channels_last)
-    if init is not None and not checkpoint.exists():
+    if stage.init is not None and not state:
         whiten(autoencoder, validation)
     averaged = build_autoencoder(preset).to(device, memory_format=torch.channels_last)
     averaged.load_state_dict(autoencoder.state_dict())
     moments = Moments.unit(preset.latent_channels, device)
     optimizer = torch.optim.AdamW(autoencoder.parameters(), preset.coder_rate, betas=(0.9, 0.95), weight_decay=1e-4)
 
-    step, spent = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if state:
         autoencoder.load_state_dict(state["autoencoder"])
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         moments.mean.copy_(state["mean"])
         moments.variance.copy_(state["variance"])
-        step, spent = state["step"], state["spent"]
+    progress = Progress(stage, state, log)
 
     def save() -> None:
         state = {"autoencoder": autoencoder.state_dict(), "averaged": averaged.state_dict()}
         state |= {"optimizer": optimizer.state_dict(), "mean": moments.mean, "variance": moments.variance}
-        save_checkpoint(checkpoint, state | {"step": step, "spent": spent})
+        save_checkpoint(checkpoint, state | progress.state())
         write_folder(out / "vae", averaged.save_pretrained)
 
-    budget = Budget.of(seconds, steps, preset.fade, decay, spent, step)
-    saving, scanning = Every(save_every), Every(RESCAN_EVERY)
-    began, first_step, spent_before = time.monotonic(), step, spent
+    scanning = Every(RESCAN_EVERY)
     losses: list[float] = []
-    while not (budget.over(spent, step) or stop):
+    while not (progress.over or stage.stop):
         if scanning.due():
-            pictures = open_pictures(data)
+            pictures = open_pictures(stage.data)
             rows = pictures.training
         for group in optimizer.param_groups:
-            group["lr"] = preset.coder_rate * min(1, (step + 1) / 50) * max(0.02, budget.rate(spent, step))
-        # a step draws the same whether or not the run was interrupted before it
-        random = np.random.default_rng(step)
-        torch.manual_seed(step)
+            group["lr"] = progress.rate(preset.coder_rate, WARM_UP, LAST_RATE)
+        random = seeded(progress.step)
         crops = to_floats(draw_crops(pictures, rows, preset.coder_batch, preset.crop, random), device)
         half_scale = bool(random.random() < HALF_SCALE)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -241,27 +225,15 @@ def train_autoencoder(
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
         optimizer.step()
-        step += 1
-        spent = spent_before + time.monotonic() - began
-        with torch.no_grad():
-            share = 1 - min(0.999, step / (step + 10))
-            for mean, new in zip(averaged.parameters(), autoencoder.parameters(), strict=True):
-                mean.lerp_(new, share)
+        progress.advance()
+        average_weights(averaged, autoencoder, min(MEMORY, progress.step / (progress.step + 10)))
         if not half_scale:
             losses.append(loss.item())
-        if step % MEASURE_EVERY == 0:
-            facts = measure(averaged, validation, perception)
-            speed = (step - first_step) * preset.coder_batch / (time.monotonic() - began)
-            log.write(
-                step=step,
-                seconds=spent,
-                loss=float(np.mean(losses)),
-                speed=speed,
-                pictures=len(rows),
-                **facts,
-            )
+        if progress.step % MEASURE_EVERY == 0:
+            mean, speed = float(np.mean(losses)), progress.speed(preset.coder_batch)
+            progress.log(loss=mean, speed=speed, pictures=len(rows), **measure(averaged, validation, perception))
             losses = []
-        if saving.due():
+        if progress.saving_is_due():
             save()
     save()
-    log.write(step=step, seconds=spent, **measure(averaged, validation, perception), stopped=bool(stop))
+    progress.log(**measure(averaged, validation, perception), stopped=bool(stage.stop))

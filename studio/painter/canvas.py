@@ -168,16 +168,6 @@ class Canvas:
         opacity: Array = mask.astype(np.float32) * np.float32(1 / 255)
         return opacity
 
-    def shapes_mask(self, shapes: Iterable[Sequence[Point]], where: tuple[slice, slice]) -> Array:
-        """Opacity (h, w) of many closed shapes inside the box `where`."""
-        top, left = where[0].start, where[1].start
-        mask = np.zeros((where[0].stop - top, where[1].stop - left), np.uint8)
-        offset = np.array([left * 16, top * 16], np.int32)
-        for shape in shapes:
-            cv2.fillPoly(mask, [self._fixed(shape) - offset], 255, cv2.LINE_AA, SUBPIXEL_BITS)
-        opacity: Array = mask.astype(np.float32) * np.float32(1 / 255)
-        return opacity
-
     def lines_mask(
         self, lines: Iterable[tuple[Sequence[Point], float]], where: tuple[slice, slice] | None = None
     ) -> Array:

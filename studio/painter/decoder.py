@@ -10,7 +10,6 @@ for the hinge loss; Esser et al. 2021 (arXiv:2012.09841) for its weight relative
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,14 @@ import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
-from studio.painter.autoencoder import NOISE, build_autoencoder, measure
+from studio.painter.autoencoder import LAST_RATE, NOISE, WARM_UP, build_autoencoder, measure
 from studio.painter.denoiser import computes_in_bfloat16
 from studio.painter.features import Perception
 from studio.painter.latents import encoded_shards
 from studio.painter.preset import Preset
-from studio.painter.progress import SAVE_EVERY, Budget, Every, Log, StopSignal, save_checkpoint, write_folder
+from studio.painter.progress import Log, load_checkpoint, save_checkpoint, write_folder
 from studio.painter.shards import Shard, open_pictures, to_floats
+from studio.painter.training import Progress, TrainingStage, average_weights, seeded
 from studio.painter.warm_start import grow_autoencoder
 
 WEIGHTS = {"pixel": 0.5, "low": 1.0, "perceptual": 0.2}  # no gradient loss: it wants every grain in its place
@@ -195,12 +195,6 @@ class AdversarialTraining:
             "discriminator": float(hinge.detach()),
         }
 
-    @torch.no_grad()
-    def average(self, memory: float) -> None:
-        """Moves the averaged decoder towards the trained one, of which it keeps `memory`."""
-        for mean, new in zip(self.averaged.decoder.parameters(), self.decoder.parameters(), strict=True):
-            mean.lerp_(new, 1 - memory)
-
     def facts(self, pictures: Tensor) -> dict[str, object]:
         """How near the averaged decoder comes to held-back pictures, and how much of their detail it gives back."""
         found = measure(self.averaged, pictures, self.perception)
@@ -232,67 +226,48 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float = float
     optimizer.step()
 
 
-def train_decoder(
-    preset: Preset,
-    data: Path,
-    out: Path,
-    *,
-    seconds: float | None = None,
-    steps: int | None = None,
-    decay: float | None = None,
-    stop: StopSignal,
-    device: torch.device,
-    save_every: float = SAVE_EVERY,
-) -> None:
+def train_decoder(stage: TrainingStage) -> None:
     """Train the decoder of `out/vae` on the encoded pictures until the budget is spent or `stop` is set; resumes.
 
     Leaves `out/decoder.pt` (everything) and the averaged decoder in `out/vae`, whose encoder stays to the bit.
+    `stage.init` is not looked at.
     """
+    preset, out, device = stage.preset, stage.out, stage.device
     log = Log(out / "decoder.jsonl")
     checkpoint = out / "decoder.pt"
-    encoded = Encoded.of(data, out)
-    validation = to_floats(open_pictures(data).held_back(), device)
+    encoded = Encoded.of(stage.data, out)
+    validation = to_floats(open_pictures(stage.data).held_back(), device)
     training = AdversarialTraining(
         AutoencoderTiny.from_pretrained(out / "vae", low_cpu_mem_usage=False), preset, device
     )
     batch = max(preset.coder_batch // 2, 1)  # whole pictures, where the autoencoder learns from as many crops
 
-    step, spent = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = load_checkpoint(checkpoint)
+    if state:
         training.load(state)
-        step, spent = state["step"], state["spent"]
+    progress = Progress(stage, state, log)
 
     def save() -> None:
-        save_checkpoint(checkpoint, training.state() | {"step": step, "spent": spent})
+        save_checkpoint(checkpoint, training.state() | progress.state())
         write_folder(out / "vae", training.averaged.save_pretrained)
 
-    budget = Budget.of(seconds, steps, preset.fade, decay, spent, step)
-    saving = Every(save_every)
-    began, first_step, spent_before = time.monotonic(), step, spent
     losses: list[dict[str, float]] = []
-    while not (budget.over(spent, step) or stop):
-        # a step draws the same whether or not the run was interrupted before it
-        random = np.random.default_rng(step)
-        torch.manual_seed(step)
-        pictures, latents = encoded.draw(batch, random)
-        rate = min(1, (step + 1) / 50) * max(0.02, budget.rate(spent, step))
+    while not (progress.over or stage.stop):
+        pictures, latents = encoded.draw(batch, seeded(progress.step))
         found = training.step(
             to_floats(pictures, device),
             torch.from_numpy(latents).to(device),
-            rate=rate,
-            adversarial_weight=ADVERSARIAL_WEIGHT if step >= ALONE else 0.0,
+            rate=progress.rate(1.0, WARM_UP, LAST_RATE),
+            adversarial_weight=ADVERSARIAL_WEIGHT if progress.step >= ALONE else 0.0,
         )
         losses.append(found)
-        step += 1
-        training.average(min(MEMORY, step / (step + 10)))
-        spent = spent_before + time.monotonic() - began
-        if step % MEASURE_EVERY == 0:
-            speed = (step - first_step) * batch / (time.monotonic() - began)
+        progress.advance()
+        average_weights(training.averaged.decoder, training.decoder, min(MEMORY, progress.step / (progress.step + 10)))
+        if progress.step % MEASURE_EVERY == 0:
             means = {name: float(np.mean([each[name] for each in losses])) for name in found}
-            log.write(step=step, seconds=spent, speed=speed, **means, **training.facts(validation))
+            progress.log(speed=progress.speed(batch), **means, **training.facts(validation))
             losses = []
-        if saving.due():
+        if progress.saving_is_due():
             save()
     save()
-    log.write(step=step, seconds=spent, **training.facts(validation), stopped=bool(stop))
+    progress.log(**training.facts(validation), stopped=bool(stage.stop))

@@ -5,7 +5,6 @@ noise.
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from transformers import CLIPTokenizer
 from studio.painter.crew import Member
 from studio.painter.latents import Latents, load_latents
 from studio.painter.preset import Preset
-from studio.painter.progress import SAVE_EVERY, Budget, Every, Log, StopSignal, save_checkpoint
+from studio.painter.progress import Log, load_checkpoint, save_checkpoint
 from studio.painter.shards import Shard, captions
 from studio.painter.text import build_text_encoder, load_tokenizer, tokenize, train_tokenizer
+from studio.painter.training import Progress, TrainingStage, average_weights
 from studio.painter.warm_start import warm_start
 
 GAMMA = 5.0  # min-SNR, Hang et al. 2023 (arXiv:2303.09556)
@@ -179,32 +179,17 @@ def prepare_tokenizer(preset: Preset, shards: list[Shard], folder: Path) -> CLIP
     return train_tokenizer((s for shard in shards for variants in captions(shard) for s in variants), preset, folder)
 
 
-@dataclass(frozen=True)
-class DenoiserStage:
-    """What the denoiser trains on and for how long. Picklable, so that processes can share the work."""
-
-    preset: Preset
-    data: Path
-    out: Path
-    device: str
-    seconds: float | None = None
-    steps: int | None = None
-    decay: float | None = None
-    save_every: float = SAVE_EVERY
-    init: Path | None = None  # an older painter's folder to start from when there is no checkpoint yet
-    stop: StopSignal | None = None  # of the leading process
-
-
-def train_denoiser(stage: DenoiserStage, member: Member) -> None:
+def train_denoiser(stage: TrainingStage, member: Member) -> None:
     """Train until the budget is spent or `stage.stop` is set; resumes from `out/denoiser.pt`, which holds
-    everything.
+    everything. `stage.init` is an older painter's folder.
 
     One process with everything it draws is repeatable: a stopped and resumed run equals an uninterrupted one
     of as many steps, save for the learning rate where the budget counts seconds.
     """
-    preset, out, device = stage.preset, stage.out, torch.device(stage.device)
+    preset, out, device = stage.preset, stage.out, stage.device
     log = Log(out / "denoiser.jsonl")
     checkpoint = out / "denoiser.pt"
+    state = load_checkpoint(checkpoint)
     latents, shards = load_latents(stage.data, out, device)
     tokenizer = load_tokenizer(out / "tokenizer")
     table = token_table(shards, tokenizer)
@@ -212,7 +197,7 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
 
     torch.manual_seed(0)
     model = Denoiser(preset, tokenizer)
-    if stage.init is not None and not checkpoint.exists():
+    if stage.init is not None and not state:
         known = warm_start(model.text_encoder, model.unet, tokenizer, stage.init)
         if member.leads:
             log.write(step=0, seconds=0.0, known_tokens=known, vocabulary=len(tokenizer))
@@ -220,13 +205,10 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
     averaged = copy.deepcopy(model).requires_grad_(False)
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, preset.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    step, spent, samples = 0, 0.0, 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    if state:
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
-        step, spent, samples = state["step"], state["spent"], state["samples"]
     member.share_parameters(parameters)
 
     def save() -> None:
@@ -235,27 +217,26 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
             "averaged": averaged.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        save_checkpoint(checkpoint, state | {"step": step, "spent": spent, "samples": samples, "pictures": len(table)})
+        save_checkpoint(checkpoint, state | progress.state() | {"samples": samples, "pictures": len(table)})
 
     def facts() -> dict[str, float]:
         averaged.eval()
         return validate(averaged, latents, table, alphas)
 
-    budget = Budget.of(stage.seconds, stage.steps, preset.fade, stage.decay, spent, step)
-    saving = Every(stage.save_every)
-    began, spent_before, first = time.monotonic(), spent, samples
+    progress = Progress(stage, state, log)
+    samples: int = state.get("samples", 0)
     losses: list[float] = []
     count, mixed = preset.batch // member.size, computes_in_bfloat16(device)
     # on a CPU the fused attention's way back is slow for so few tokens
     attention = [SDPBackend.MATH] if device.type == "cpu" else list(FUSED)
     if member.leads:
-        log.write(step=step, seconds=spent, pictures=len(table), parameters=sum(p.numel() for p in parameters))
-    stopping = budget.over(spent, step)
+        progress.log(pictures=len(table), parameters=sum(p.numel() for p in parameters))
+    stopping = progress.over
     while not stopping:
-        rate = preset.rate * min(1.0, (step + 1) / preset.warm_up) * budget.rate(spent, step)
+        rate = progress.rate(preset.rate, preset.warm_up)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = draw_batch(latents, table, count, step, member.rank)
+        batch = draw_batch(latents, table, count, progress.step, member.rank)
         weights = loss_weights(batch.timesteps, alphas)
         clean = batch.clean.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed), sdpa_kernel(attention):
@@ -264,26 +245,23 @@ def train_denoiser(stage: DenoiserStage, member: Member) -> None:
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         asked = bool(stage.stop) or member.orphaned
-        asked, spent = member.average(parameters, asked, spent_before + time.monotonic() - began)
+        asked, spent = member.average(parameters, asked, progress.seconds)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0, error_if_nonfinite=True)
         optimizer.step()
-        step += 1
+        progress.advance(spent)
         samples += count * member.size
-        with torch.no_grad():
-            share = 1 - min(MEMORY, (1 + step) / (10 + step))
-            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), share)
+        average_weights(averaged, model, min(MEMORY, (1 + progress.step) / (10 + progress.step)))
         losses.append(loss.item())
-        stopping = asked or budget.over(spent, step)
+        stopping = asked or progress.over
         if not member.leads:
             continue
-        if step % LOG_EVERY == 0:
-            speed = (samples - first) / (spent - spent_before)
-            log.write(step=step, seconds=spent, loss=float(np.mean(losses)), speed=speed, rate=rate)
+        if progress.step % LOG_EVERY == 0:
+            progress.log(loss=float(np.mean(losses)), speed=progress.speed(count * member.size), rate=rate)
             losses = []
-        if step % MEASURE_EVERY == 0:
-            log.write(step=step, seconds=spent, samples=samples, **facts())
-        if saving.due():
+        if progress.step % MEASURE_EVERY == 0:
+            progress.log(samples=samples, **facts())
+        if progress.saving_is_due():
             save()
     if member.leads:
         save()
-        log.write(step=step, seconds=spent, samples=samples, stopped=bool(stage.stop), **facts())
+        progress.log(samples=samples, stopped=bool(stage.stop), **facts())

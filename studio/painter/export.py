@@ -22,7 +22,7 @@ from studio.models.solvers import make_scheduler
 from studio.painter import HELD_OUT, is_held_out, paint
 from studio.painter.denoiser import Denoiser, build_scheduler
 from studio.painter.preset import Preset
-from studio.painter.progress import write_folder
+from studio.painter.progress import load_checkpoint, write_folder
 from studio.painter.render import paint_at
 from studio.painter.text import load_tokenizer
 
@@ -38,9 +38,9 @@ def export_pipeline(preset: Preset, out: Path, model: Path) -> None:
     versions.
     """
     checkpoint = out / "denoiser.pt"
-    if not checkpoint.exists():
+    state = load_checkpoint(checkpoint)
+    if not state:
         raise StudioError(f"No denoiser in '{checkpoint}'. Train it first: python -m studio.painter.train denoiser.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     tokenizer = load_tokenizer(out / "tokenizer")
     denoiser = Denoiser(preset, tokenizer)
     denoiser.load_state_dict(state["averaged"])
@@ -89,7 +89,7 @@ def export_pipeline(preset: Preset, out: Path, model: Path) -> None:
 
 def _effort(checkpoint: Path) -> dict[str, float | None]:
     """Steps and seconds of a stage; nothing where its weights came from elsewhere."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else {}
+    state = load_checkpoint(checkpoint)
     return {key: state.get(key) for key in ("step", "spent")}
 
 

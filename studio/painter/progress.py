@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,3 +164,9 @@ def save_array(path: Path, values: np.ndarray) -> None:
 def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """Write a state of tensors and plain values."""
     write_file(path, lambda beside: torch.save(dict(state), beside))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that was written to `path`, on the CPU; empty where there is none yet."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else {}
+    return state

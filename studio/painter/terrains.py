@@ -79,10 +79,6 @@ def _backdrop(stage: Stage) -> None:
         _far_hills(stage)
 
 
-def _clear_place(stage: Stage, low: float, high: float) -> float:
-    return UNITS * _between(stage, low, high)
-
-
 def _mountains(stage: Stage) -> None:
     scene, horizon = stage.scene, stage.horizon
     if _between(stage, 0, 1) < 0.6:

@@ -32,12 +32,13 @@ from studio.errors import StudioError
 from studio.painter.autoencoder import train_autoencoder
 from studio.painter.crew import together
 from studio.painter.decoder import train_decoder
-from studio.painter.denoiser import DenoiserStage, prepare_tokenizer, train_denoiser
+from studio.painter.denoiser import prepare_tokenizer, train_denoiser
 from studio.painter.export import export_pipeline, paint_sheet
 from studio.painter.latents import encode_pictures, encoded_shards
 from studio.painter.preset import PRESETS
 from studio.painter.progress import StopSignal, stop_signal
 from studio.painter.render import render_pictures
+from studio.painter.training import TrainingStage
 
 STAGES = ("render", "autoencoder", "latents", "decoder", "denoiser", "export")
 
@@ -49,9 +50,10 @@ def run_stage(name: str, asked: argparse.Namespace, stop: StopSignal) -> None:
     out: Path = asked.out
     data: Path = asked.data or out / "pictures"
     model: Path = asked.model or out / "painter"
-    seconds, steps = asked.seconds, asked.steps
-    if name in ("autoencoder", "decoder", "denoiser") and (seconds, steps, asked.decay) == (None, None, None):
+    seconds, steps, decay = asked.seconds, asked.steps, asked.decay
+    if name in ("autoencoder", "decoder", "denoiser") and (seconds, steps, decay) == (None, None, None):
         raise StudioError(f"The {name} stage needs a budget: --seconds, --steps or --decay.")
+    training = TrainingStage(preset, data, out, device, seconds, steps, decay, init=asked.init, stop=stop)
 
     match name:
         case "render":
@@ -66,27 +68,14 @@ def run_stage(name: str, asked: argparse.Namespace, stop: StopSignal) -> None:
                 shard=asked.shard,
             )
         case "autoencoder":
-            train_autoencoder(
-                preset,
-                data,
-                out,
-                seconds=seconds,
-                steps=steps,
-                decay=asked.decay,
-                init=asked.init,
-                stop=stop,
-                device=device,
-            )
+            train_autoencoder(training)
         case "latents":
             encode_pictures(data, out, stop=stop, device=device)
         case "decoder":
-            train_decoder(preset, data, out, seconds=seconds, steps=steps, decay=asked.decay, stop=stop, device=device)
+            train_decoder(training)
         case "denoiser":
             prepare_tokenizer(preset, encoded_shards(data, out), out / "tokenizer")
-            stage = DenoiserStage(
-                preset, data, out, device.type, seconds, steps, asked.decay, init=asked.init, stop=stop
-            )
-            together(functools.partial(train_denoiser, stage), asked.workers, asked.threads)
+            together(functools.partial(train_denoiser, training), asked.workers, asked.threads)
         case "export":
             export_pipeline(preset, out, model)
         case "grid":

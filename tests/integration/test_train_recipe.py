@@ -27,7 +27,6 @@ from studio.painter.crew import together
 from studio.painter.decoder import train_decoder
 from studio.painter.denoiser import (
     Denoiser,
-    DenoiserStage,
     build_scheduler,
     computes_in_bfloat16,
     draw_batch,
@@ -41,6 +40,7 @@ from studio.painter.preset import PRESETS
 from studio.painter.progress import StopSignal
 from studio.painter.shards import open_pictures
 from studio.painter.text import load_tokenizer
+from studio.painter.training import TrainingStage
 
 PRESET = PRESETS["smoke"]
 CPU = torch.device("cpu")
@@ -82,8 +82,8 @@ def folder(trained: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def stage(folder: Path, **budget: object) -> DenoiserStage:
-    return DenoiserStage(PRESET, folder / "pictures", folder, "cpu", **budget)  # type: ignore[arg-type]
+def stage(folder: Path, **budget: object) -> TrainingStage:
+    return TrainingStage(PRESET, folder / "pictures", folder, CPU, **budget)  # type: ignore[arg-type]
 
 
 def checkpoint(folder: Path, name: str = "denoiser.pt") -> dict[str, object]:
@@ -209,8 +209,7 @@ def test_a_stopped_and_resumed_denoiser_equals_an_uninterrupted_one(folder: Path
 
 def test_a_stopped_and_resumed_autoencoder_equals_an_uninterrupted_one(trained: Path, tmp_path: Path) -> None:
     def go(name: str, stop: StopSignal) -> None:
-        out = tmp_path / name
-        train_autoencoder(PRESET, trained / "pictures", out, steps=8, stop=stop, device=CPU)
+        train_autoencoder(TrainingStage(PRESET, trained / "pictures", tmp_path / name, CPU, steps=8, stop=stop))
 
     go("straight", StopSignal())
     go("resumed", StopAfter(3))
@@ -222,7 +221,7 @@ def test_a_stopped_and_resumed_autoencoder_equals_an_uninterrupted_one(trained: 
 
 def test_a_stopped_and_resumed_decoder_equals_an_uninterrupted_one(trained: Path, tmp_path: Path) -> None:
     def go(name: str, stop: StopSignal) -> None:
-        train_decoder(PRESET, trained / "pictures", tmp_path / name, steps=8, stop=stop, device=CPU)
+        train_decoder(TrainingStage(PRESET, trained / "pictures", tmp_path / name, CPU, steps=8, stop=stop))
 
     for name in ("straight", "resumed"):
         for part in ("vae", "latents"):
