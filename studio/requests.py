@@ -132,7 +132,8 @@ class TextToImage:
     @classmethod
     def from_json(cls, text: str) -> TextToImage:
         """Reads what `to_json` wrote. Strict: no duplicate keys, no NaN, no unknown fields, no deep nesting."""
-        return cls.from_dict(_read_json(text, JSON_DEPTH, "request", "a prompt and a seed"))
+        shape = "a JSON object with a prompt and a seed"
+        return cls.from_dict(strict_json.read_object(text, JSON_LIMIT, JSON_DEPTH, "request", shape))
 
     def with_seed(self, seed: int) -> TextToImage:
         return dataclasses.replace(self, seed=seed)
@@ -276,7 +277,8 @@ class Fill:
     @classmethod
     def from_json(cls, text: str) -> Fill:
         """Reads what `to_json` wrote. Strict: no duplicate keys, no NaN, no unknown fields, no deep nesting."""
-        return cls.from_dict(_read_json(text, FILL_DEPTH, "fill", "a painting and an intent"))
+        shape = "a JSON object with a painting and an intent"
+        return cls.from_dict(strict_json.read_object(text, JSON_LIMIT, FILL_DEPTH, "fill", shape))
 
 
 Request = TypeVar("Request", TextToImage, Fill)
@@ -294,17 +296,6 @@ def nearest_sizes(side: int) -> tuple[int, int]:
     below = min(max(side // SIZE_MULTIPLE * SIZE_MULTIPLE, low), high)
     above = min(max(-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE, low), high)
     return below, above
-
-
-def _read_json(text: str, depth: int, name: str, holds: str) -> dict[str, Any]:
-    """The JSON object of a request or a fill, which `name` says."""
-    try:
-        values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=depth)
-    except ValueError as problem:
-        raise InvalidRequest(f"This is no {name}: {problem}") from problem
-    if not isinstance(values, dict):
-        raise InvalidRequest(f"This is no {name}: it should be a JSON object with {holds}.")
-    return values
 
 
 def _check_names(kind: type[TextToImage | Fill], values: Mapping[str, Any], name: str) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from studio.errors import InvalidRequest
 
 MAX_DIGITS = 40  # of one number: more than any float or seed needs
 
@@ -41,6 +43,19 @@ def loads(text: str | bytes, *, max_bytes: int = 65_536, max_depth: int = 8) -> 
         raise ValueError(f"not JSON ({problem.msg} at character {problem.pos})") from None
     _check_surrogates(value)
     return value
+
+
+def read_object(
+    text: str | bytes, max_bytes: int, max_depth: int, what: str, shape: str = "a JSON object"
+) -> dict[str, Any]:
+    """Reads one JSON object, see `loads`. Raises InvalidRequest, saying `what` it should have been, in which shape."""
+    try:
+        values = loads(text, max_bytes=max_bytes, max_depth=max_depth)
+    except ValueError as problem:
+        raise InvalidRequest(f"This is no {what}: {problem}.") from problem
+    if not isinstance(values, dict):
+        raise InvalidRequest(f"This is no {what}: it should be {shape}.")
+    return values
 
 
 def _decoded(text: str | bytes, max_bytes: int) -> str:

@@ -59,10 +59,9 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What a sound file lists. The tensors lie one after another from byte `start` to the end of the file."""
+    """What a sound file lists. The tensors lie one after another, to the end of the file."""
 
     size: int  # bytes of the whole file
-    start: int
     tensors: tuple[TensorEntry, ...]  # as they lie in the file
     metadata: Mapping[str, str]
 
@@ -97,7 +96,7 @@ def read_header(file: BinaryIO, name: str, size: int, limit: int = HEADER_LIMIT)
         raise _ends_early(name, size, whole)
     if whole < size:
         raise _lies(name, f"{human_bytes(size - whole)} after its last tensor belong to nothing")
-    return TensorHeader(size, 8 + length, tensors, metadata)
+    return TensorHeader(size, tensors, metadata)
 
 
 def _refuse_disguise(name: str, first: bytes) -> None:

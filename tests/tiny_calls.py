@@ -36,6 +36,17 @@ def result(pipe: Any, field: str = "images", /, **arguments: Any) -> Tensor:
     return made
 
 
+def call_with(field: str = "images", /, **arguments: Any) -> Call:
+    """A call with these arguments, for latents where they say nothing else."""
+
+    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
+        return result(
+            pipe, field, generator=generator, **{"output_type": "latent", "num_inference_steps": steps} | arguments
+        )
+
+    return call
+
+
 def _as(dtype: torch.dtype, value: Any) -> Any:
     if isinstance(value, list):
         return [_as(dtype, item) for item in value]

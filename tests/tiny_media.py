@@ -6,10 +6,9 @@ import warnings
 from typing import Any
 
 import torch
-from tiny_calls import Build, Call, Generators, fixed, result
+from tiny_calls import Build, Call, call_with, fixed
 from tiny_models import SD_NOISE, autoencoder_kl, clip_text, clip_tokenizer, unet
 from tiny_transformers import flow
-from torch import Tensor
 
 # -- video and sound --------------------------------------------------------------------------------------------------
 
@@ -37,19 +36,8 @@ def wan() -> Any:
 
 
 def call_video(**further: Any) -> Call:
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        return result(
-            pipe,
-            "frames",
-            prompt_embeds=fixed(1, 8, 32),
-            negative_prompt_embeds=fixed(1, 8, 32, seed=8),
-            num_inference_steps=steps,
-            generator=generator,
-            output_type="latent",
-            **further,
-        )
-
-    return call
+    prompt = {"prompt_embeds": fixed(1, 8, 32), "negative_prompt_embeds": fixed(1, 8, 32, seed=8)}
+    return call_with("frames", **prompt, **further)
 
 
 def ltx(kind: str) -> Build:
@@ -196,29 +184,24 @@ def ltx2() -> Any:
     )
 
 
-def call_ltx2(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        "frames",
-        prompt_embeds=fixed(1, 8, 16),
-        negative_prompt_embeds=fixed(1, 8, 16, seed=8),
-        prompt_attention_mask=torch.ones(1, 8, dtype=torch.long),
-        negative_prompt_attention_mask=torch.ones(1, 8, dtype=torch.long),
-        height=32,
-        width=32,
-        num_frames=5,
-        guidance_scale=2.0,
-        audio_guidance_scale=2.0,
-        # the further kinds of guidance want more layers than these
-        stg_scale=0.0,
-        audio_stg_scale=0.0,
-        modality_scale=1.0,
-        audio_modality_scale=1.0,
-        spatio_temporal_guidance_blocks=None,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_ltx2 = call_with(
+    "frames",
+    prompt_embeds=fixed(1, 8, 16),
+    negative_prompt_embeds=fixed(1, 8, 16, seed=8),
+    prompt_attention_mask=torch.ones(1, 8, dtype=torch.long),
+    negative_prompt_attention_mask=torch.ones(1, 8, dtype=torch.long),
+    height=32,
+    width=32,
+    num_frames=5,
+    guidance_scale=2.0,
+    audio_guidance_scale=2.0,
+    # the further kinds of guidance want more layers than these
+    stg_scale=0.0,
+    audio_stg_scale=0.0,
+    modality_scale=1.0,
+    audio_modality_scale=1.0,
+    spatio_temporal_guidance_blocks=None,
+)
 
 
 def mochi() -> Any:
@@ -282,19 +265,14 @@ def animatediff(free_init: bool = False) -> Build:
     return build
 
 
-def call_animatediff(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        "frames",
-        prompt_embeds=fixed(1, 77, 32),
-        negative_prompt_embeds=fixed(1, 77, 32, seed=8),
-        num_frames=3,
-        height=64,
-        width=64,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_animatediff = call_with(
+    "frames",
+    prompt_embeds=fixed(1, 77, 32),
+    negative_prompt_embeds=fixed(1, 77, 32, seed=8),
+    num_frames=3,
+    height=64,
+    width=64,
+)
 
 
 def kandinsky5() -> Any:
@@ -332,23 +310,18 @@ def kandinsky5() -> Any:
     )
 
 
-def call_kandinsky5(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        "frames",
-        prompt_embeds_qwen=fixed(1, 8, 32),
-        prompt_embeds_clip=fixed(1, 16),
-        prompt_cu_seqlens=torch.tensor([0, 8], dtype=torch.int32),
-        negative_prompt_embeds_qwen=fixed(1, 8, 32, seed=8),
-        negative_prompt_embeds_clip=fixed(1, 16, seed=8),
-        negative_prompt_cu_seqlens=torch.tensor([0, 8], dtype=torch.int32),
-        height=64,
-        width=64,
-        num_frames=5,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_kandinsky5 = call_with(
+    "frames",
+    prompt_embeds_qwen=fixed(1, 8, 32),
+    prompt_embeds_clip=fixed(1, 16),
+    prompt_cu_seqlens=torch.tensor([0, 8], dtype=torch.int32),
+    negative_prompt_embeds_qwen=fixed(1, 8, 32, seed=8),
+    negative_prompt_embeds_clip=fixed(1, 16, seed=8),
+    negative_prompt_cu_seqlens=torch.tensor([0, 8], dtype=torch.int32),
+    height=64,
+    width=64,
+    num_frames=5,
+)
 
 
 def cogvideox(scheduler: str) -> Build:
@@ -436,13 +409,4 @@ def stable_audio() -> Any:
     )
 
 
-def call_stable_audio(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        "audios",
-        prompt_embeds=fixed(1, 8, 4),
-        negative_prompt_embeds=fixed(1, 8, 4, seed=8),
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_stable_audio = call_with("audios", prompt_embeds=fixed(1, 8, 4), negative_prompt_embeds=fixed(1, 8, 4, seed=8))

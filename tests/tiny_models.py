@@ -33,6 +33,9 @@ WORDS = (
     "sunset",
 )
 SD_NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+NO_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+# of the autoencoders of flow models
+FLOW_LATENTS = {"shift_factor": 0.06, "scaling_factor": 1.5, "use_quant_conv": False, "use_post_quant_conv": False}
 
 
 def save_tiny(family: str, folder: Path, seed: int = 0, variant: str | None = None) -> Path:
@@ -79,9 +82,7 @@ def stable_diffusion(prediction_type: str = "epsilon", zero_snr: bool = False) -
         tokenizer=clip_tokenizer(),
         unet=unet(cross_attention_dim=32),
         scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **NO_CHECKER,
     )
 
 
@@ -110,23 +111,14 @@ def painter() -> Any:
         tokenizer=clip_tokenizer(),
         unet=unet(cross_attention_dim=32, channels=16),
         scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **NO_CHECKER,
     )
 
 
 def sdxl() -> Any:
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
-    core = unet(
-        cross_attention_dim=64,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        transformer_layers_per_block=(1, 1),
-        projection_class_embeddings_input_dim=6 * 8 + 32,
-        use_linear_projection=True,
-    )
+    core = xl_unet()
     return StableDiffusionXLPipeline(
         vae=autoencoder_kl(),
         text_encoder=clip_text(),
@@ -156,7 +148,7 @@ def sd3() -> Any:
         pooled_projection_dim=64,
     )
     return StableDiffusion3Pipeline(
-        vae=autoencoder_kl(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
+        vae=autoencoder_kl(**FLOW_LATENTS),
         text_encoder=clip_text(projected=True),
         text_encoder_2=clip_text(projected=True),
         text_encoder_3=None,
@@ -170,27 +162,16 @@ def sd3() -> Any:
 
 def flux(dynamic: bool = True) -> Any:
     """Flux: packed latents; `dynamic` shifts its levels by the resolution, as dev does and schnell does not."""
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 
-    core = FluxTransformer2DModel(
-        patch_size=1,
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        pooled_projection_dim=32,
-        axes_dims_rope=(4, 4, 8),
-        guidance_embeds=dynamic,
-    )
+    core = flux_transformer(guidance_embeds=dynamic)
     return FluxPipeline(
-        vae=autoencoder_kl(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
+        vae=autoencoder_kl(**FLOW_LATENTS),
         text_encoder=clip_text(),
         text_encoder_2=t5(),
         tokenizer=clip_tokenizer(),
         tokenizer_2=t5_tokenizer(),
-        transformer=core.eval(),
+        transformer=core,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0 if dynamic else 1.0, use_dynamic_shifting=dynamic),
     )
 
@@ -250,6 +231,34 @@ def unet(cross_attention_dim: int, channels: int = 4, **options: Any) -> Any:
         attention_head_dim=4,
         norm_num_groups=8,
         **options,
+    ).eval()
+
+
+def xl_unet() -> Any:
+    return unet(
+        cross_attention_dim=64,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        transformer_layers_per_block=(1, 1),
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+        use_linear_projection=True,
+    )
+
+
+def flux_transformer(guidance_embeds: bool = False) -> Any:
+    from diffusers import FluxTransformer2DModel
+
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        guidance_embeds=guidance_embeds,
     ).eval()
 
 

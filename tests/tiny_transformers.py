@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tiny_calls import Build, Call, Generators, fixed, result
+from tiny_calls import Build, Call, call_with, fixed
+from tiny_models import FLOW_LATENTS, flux_transformer
 from torch import Tensor
 
 # -- flow models for pictures -----------------------------------------------------------------------------------------
@@ -28,10 +29,7 @@ def flow_autoencoder(channels: int = 4) -> Any:
         latent_channels=channels,
         norm_num_groups=1,
         sample_size=16,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        shift_factor=0.06,
-        scaling_factor=1.5,
+        **FLOW_LATENTS,
     ).eval()
 
 
@@ -73,36 +71,21 @@ def call_sd3(**further: Any) -> Call:
         "pooled_prompt_embeds": fixed(1, 64),
         "negative_pooled_prompt_embeds": fixed(1, 64, seed=8),
     }
-
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        arguments = prompt | {"output_type": "latent", "num_inference_steps": steps, "height": 16, "width": 16}
-        return result(pipe, generator=generator, **(arguments | further))
-
-    return call
+    return call_with(**prompt | {"height": 16, "width": 16} | further)
 
 
 def flux(kind: str, stochastic: bool = False) -> Build:
     def build() -> Any:
         import diffusers
 
-        core = diffusers.FluxTransformer2DModel(
-            patch_size=1,
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=32,
-            pooled_projection_dim=32,
-            axes_dims_rope=(4, 4, 8),
-        )
+        core = flux_transformer()
         return getattr(diffusers, kind)(
             vae=flow_autoencoder(),
             text_encoder=None,
             text_encoder_2=None,
             tokenizer=None,
             tokenizer_2=None,
-            transformer=core.eval(),
+            transformer=core,
             scheduler=flow(use_dynamic_shifting=True, stochastic_sampling=stochastic),
         )
 
@@ -111,12 +94,7 @@ def flux(kind: str, stochastic: bool = False) -> Build:
 
 def call_flux(**further: Any) -> Call:
     prompt = {"prompt_embeds": fixed(1, 12, 32), "pooled_prompt_embeds": fixed(1, 32)}
-
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        arguments = prompt | {"output_type": "latent", "num_inference_steps": steps, "height": 16, "width": 32}
-        return result(pipe, generator=generator, **(arguments | further))
-
-    return call
+    return call_with(**prompt | {"height": 16, "width": 32} | further)
 
 
 def chroma() -> Any:
@@ -163,18 +141,13 @@ def z_image() -> Any:
     )
 
 
-def call_z_image(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        prompt_embeds=[fixed(8, 16)],
-        negative_prompt_embeds=[fixed(8, 16, seed=8)],
-        guidance_scale=3.0,
-        height=16,
-        width=16,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_z_image = call_with(
+    prompt_embeds=[fixed(8, 16)],
+    negative_prompt_embeds=[fixed(8, 16, seed=8)],
+    guidance_scale=3.0,
+    height=16,
+    width=16,
+)
 
 
 CHROMA_MASKS = {"prompt_attention_mask": torch.ones(1, 8), "negative_prompt_attention_mask": torch.ones(1, 8)}
@@ -214,18 +187,13 @@ def flux2_klein() -> Any:
     )
 
 
-def call_flux2(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        prompt_embeds=fixed(1, 8, 16),
-        negative_prompt_embeds=fixed(1, 8, 16, seed=8),
-        height=16,
-        width=12,
-        num_inference_steps=steps,
-        guidance_scale=3.0,
-        generator=generator,
-        output_type="latent",
-    )
+call_flux2 = call_with(
+    prompt_embeds=fixed(1, 8, 16),
+    negative_prompt_embeds=fixed(1, 8, 16, seed=8),
+    height=16,
+    width=12,
+    guidance_scale=3.0,
+)
 
 
 def qwen_image(kind: str) -> Build:
@@ -270,12 +238,7 @@ def call_qwen(**further: Any) -> Call:
         "negative_prompt_embeds_mask": torch.ones(1, 7, dtype=torch.long),
         "true_cfg_scale": 2.0,
     }
-
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        arguments = prompt | {"output_type": "latent", "num_inference_steps": steps, "height": 32, "width": 32}
-        return result(pipe, generator=generator, **(arguments | further))
-
-    return call
+    return call_with(**prompt | {"height": 32, "width": 32} | further)
 
 
 def pixart(scheduler: str) -> Build:
@@ -309,12 +272,7 @@ def pixart(scheduler: str) -> Build:
 def call_masked(features: int, /, **further: Any) -> Call:
     """For the families whose prompts come with attention masks."""
     prompt = {"prompt_embeds": fixed(1, 8, features), "prompt_attention_mask": torch.ones(1, 8, dtype=torch.long)}
-
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        arguments = prompt | {"num_inference_steps": steps, "output_type": "latent"} | further
-        return result(pipe, generator=generator, **arguments)
-
-    return call
+    return call_with(**prompt | further)
 
 
 def negative(width: int) -> dict[str, Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tiny_calls import Build, Call, Generators, fixed, result
-from tiny_models import SD_NOISE, autoencoder_kl, clip_text, clip_tokenizer, unet
+from tiny_calls import Build, Call, Generators, call_with, fixed
+from tiny_models import NO_CHECKER, SD_NOISE, autoencoder_kl, clip_text, clip_tokenizer, unet, xl_unet
 from torch import Tensor
 
 # -- Stable Diffusion -------------------------------------------------------------------------------------------------
@@ -25,9 +25,7 @@ def stable_diffusion(kind: str, scheduler: str = "EulerDiscreteScheduler", chann
         tokenizer=clip_tokenizer(),
         unet=core,
         scheduler=getattr(diffusers, scheduler)(**SD_NOISE, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **NO_CHECKER,
         **further,
     )
 
@@ -43,11 +41,7 @@ def sd(kind: str, scheduler: str = "EulerDiscreteScheduler", **options: Any) -> 
 
 
 def call_sd(**further: Any) -> Call:
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        arguments = SD_PROMPT | {"output_type": "latent", "num_inference_steps": steps} | further
-        return result(pipe, generator=generator, **arguments)
-
-    return call
+    return call_with(**SD_PROMPT | further)
 
 
 def latent_consistency() -> Any:
@@ -59,22 +53,11 @@ def latent_consistency() -> Any:
         tokenizer=clip_tokenizer(),
         unet=unet(cross_attention_dim=32, time_cond_proj_dim=32),  # guidance is an input of the model
         scheduler=LCMScheduler(**SD_NOISE),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **NO_CHECKER,
     )
 
 
-def call_latent_consistency(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        prompt_embeds=SD_PROMPT["prompt_embeds"],
-        height=64,
-        width=64,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_latent_consistency = call_with(prompt_embeds=SD_PROMPT["prompt_embeds"], height=64, width=64)
 
 
 def sd_controlnet() -> Any:
@@ -136,14 +119,7 @@ def xl(kind: str, scheduler: str = "EulerDiscreteScheduler", **further: Any) -> 
     def build() -> Any:
         import diffusers
 
-        core = unet(
-            cross_attention_dim=64,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            transformer_layers_per_block=(1, 1),
-            projection_class_embeddings_input_dim=6 * 8 + 32,
-            use_linear_projection=True,
-        )
+        core = xl_unet()
         return getattr(diffusers, kind)(
             vae=autoencoder_kl(),
             text_encoder=None,
@@ -159,11 +135,7 @@ def xl(kind: str, scheduler: str = "EulerDiscreteScheduler", **further: Any) -> 
 
 
 def call_xl(**further: Any) -> Call:
-    def call(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-        arguments = XL_PROMPT | {"output_type": "latent", "num_inference_steps": steps} | further
-        return result(pipe, generator=generator, **arguments)
-
-    return call
+    return call_with(**XL_PROMPT | further)
 
 
 def modular_xl() -> Any:
@@ -252,22 +224,12 @@ def deepfloyd_if() -> Any:
         text_encoder=None,
         unet=core,
         scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
         watermarker=None,
-        requires_safety_checker=False,
+        **NO_CHECKER,
     )
 
 
-def call_if(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        prompt_embeds=fixed(1, 8, 32),
-        negative_prompt_embeds=fixed(1, 8, 32, seed=8),
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="pt",
-    )
+call_if = call_with(prompt_embeds=fixed(1, 8, 32), negative_prompt_embeds=fixed(1, 8, 32, seed=8), output_type="pt")
 
 
 def kandinsky22() -> Any:
@@ -294,17 +256,9 @@ def kandinsky22() -> Any:
     return KandinskyV22Pipeline(unet=core, scheduler=scheduler, movq=movq.eval())
 
 
-def call_kandinsky22(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        image_embeds=fixed(1, 32),
-        negative_image_embeds=fixed(1, 32, seed=8),
-        height=16,
-        width=16,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_kandinsky22 = call_with(
+    image_embeds=fixed(1, 32), negative_image_embeds=fixed(1, 32, seed=8), height=16, width=16
+)
 
 
 def stable_cascade() -> Any:
@@ -337,16 +291,11 @@ def stable_cascade() -> Any:
     )
 
 
-def call_stable_cascade(pipe: Any, generator: Generators | None, steps: int) -> Tensor:
-    return result(
-        pipe,
-        image_embeddings=fixed(1, 4, 4, 4),
-        prompt_embeds=fixed(1, 77, 32),
-        prompt_embeds_pooled=fixed(1, 1, 32),
-        negative_prompt_embeds=fixed(1, 77, 32, seed=8),
-        negative_prompt_embeds_pooled=fixed(1, 1, 32, seed=8),
-        guidance_scale=2.0,
-        num_inference_steps=steps,
-        generator=generator,
-        output_type="latent",
-    )
+call_stable_cascade = call_with(
+    image_embeddings=fixed(1, 4, 4, 4),
+    prompt_embeds=fixed(1, 77, 32),
+    prompt_embeds_pooled=fixed(1, 1, 32),
+    negative_prompt_embeds=fixed(1, 77, 32, seed=8),
+    negative_prompt_embeds_pooled=fixed(1, 1, 32, seed=8),
+    guidance_scale=2.0,
+)

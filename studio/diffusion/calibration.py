@@ -188,18 +188,7 @@ class Calibration:
     @classmethod
     def from_json(cls, text: str | bytes) -> Calibration:
         """Reads JSON strictly. Raises InvalidRequest, saying what is wrong."""
-        return cls.from_dict(read_object(text, "calibration"))
-
-
-def read_object(text: str | bytes, what: str) -> dict[str, Any]:
-    """The JSON object in `text`, read strictly. Raises InvalidRequest, naming `what` it should be."""
-    try:
-        values = strict_json.loads(text, max_bytes=JSON_LIMIT, max_depth=JSON_DEPTH)
-    except ValueError as problem:
-        raise InvalidRequest(f"This is no {what}: {problem}.") from problem
-    if not isinstance(values, dict):
-        raise InvalidRequest(f"This is no {what}: it should be a JSON object.")
-    return values
+        return cls.from_dict(strict_json.read_object(text, JSON_LIMIT, JSON_DEPTH, "calibration"))
 
 
 def _fields(values: object, what: str, names: set[str]) -> dict[str, Any]:

@@ -253,11 +253,6 @@ def differences(reverse: Energies, forward: Energies) -> Array:
     return gap
 
 
-def gap_between(reverse: Energies, forward: Energies) -> Gap:
-    """The gap with its standard errors."""
-    return summary(differences(reverse, forward), reverse, forward)
-
-
 def summary(gaps: Array, reverse: Energies, forward: Energies) -> Gap:
     """Mean and standard error of `differences`. Raises StudioError for a single sample, which has no error."""
     count = len(gaps)

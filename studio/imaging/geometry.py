@@ -30,10 +30,6 @@ class Extent:
             return self
         return Extent(_scaled(self.width, longest, side), _scaled(self.height, longest, side))
 
-    def rounded_up(self, multiple: int) -> Extent:
-        """The smallest extent that holds this one and whose sides are multiples of `multiple`."""
-        return Extent(-(-self.width // multiple) * multiple, -(-self.height // multiple) * multiple)
-
 
 @dataclass(frozen=True)
 class Bounds:
@@ -77,25 +73,6 @@ class Bounds:
         x, y = max(self.x, other.x), max(self.y, other.y)
         right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
         return Bounds(x, y, right - x, bottom - y) if right > x and bottom > y else None
-
-
-def multiples_beside(value: int, multiple: int) -> tuple[int, int]:
-    """The multiples of `multiple` next to `value`, the smaller first; equal where it is one itself."""
-    return value // multiple * multiple, -(-value // multiple) * multiple
-
-
-def not_a_multiple(value: int, multiple: int, low: int | None = None, high: int | None = None) -> str:
-    """Words for a side that does not fit, with what would: "250 is not a multiple of 16. Use 240 or 256?"
-
-    Proposals outside of `low` to `high` (both allowed themselves) are left out.
-    """
-    offers = [
-        str(offer)
-        for offer in dict.fromkeys(multiples_beside(value, multiple))
-        if offer > 0 and (low is None or offer >= low) and (high is None or offer <= high)
-    ]
-    question = f" Use {' or '.join(offers)}?" if offers else ""
-    return f"{value} is not a multiple of {multiple}.{question}"
 
 
 def _scaled(side: int, numerator: int, denominator: int) -> int:

@@ -81,11 +81,6 @@ def feathered(mask: Mask, pixels: int) -> Mask:
     return result
 
 
-def inverted(mask: Mask) -> Mask:
-    """255 minus the mask."""
-    return 255 - mask
-
-
 def bounds(mask: np.ndarray[Any, Any]) -> Bounds | None:
     """The smallest rectangle that holds all pixels above 0, or None for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

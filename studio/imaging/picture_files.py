@@ -21,10 +21,6 @@ class OpenedPicture:
     pixels: Pixels
     notes: tuple[str, ...]
 
-    @property
-    def extent(self) -> Extent:
-        return Extent(self.pixels.shape[1], self.pixels.shape[0])
-
 
 def open_picture(data: bytes, fit: bool = False, max_side: int = MAX_SIDE) -> OpenedPicture:
     """The picture in a file, upright, in sRGB, 8 bits, with alpha.

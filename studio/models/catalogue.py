@@ -37,14 +37,8 @@ class ModelCard:
     guidance_scale: float
     solver: str
     blurb: str
-    sizes: tuple[tuple[int, int], ...]  # (width, height) to offer, the native one first
     max_side: int
     multiple: int = SIZE_MULTIPLE  # of which the sides have to be
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether it may have to be fetched from the hub."""
-        return isinstance(self.source, str)
 
     def request(self, prompt: str = "", seed: int = 0) -> TextToImage:
         """A request with this model's own size and settings."""
@@ -95,17 +89,6 @@ _ANY_FAMILY = _Family(1024, 28, 4.5, "Euler")
 WEIGHING = frozenset({"LatentConsistencyModelPipeline", "StableDiffusionPipeline", "StableDiffusionXLPipeline"})
 """Pipelines whose text encoders are CLIP's, in which words can be weighed (see `weighting`)."""
 
-_SHAPES = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16))
-
-
-def offered_sizes(side: int, multiple: int = SIZE_MULTIPLE) -> tuple[tuple[int, int], ...]:
-    """Sizes of about `side`² pixels in the usual proportions, multiples of `multiple`, the square first."""
-    sizes = []
-    for across, down in _SHAPES:
-        width = side * (across / down) ** 0.5
-        sizes.append(tuple(max(64, round(length / multiple) * multiple) for length in (width, side * side / width)))
-    return tuple(dict.fromkeys((width, height) for width, height in sizes))
-
 
 def _hub_card(
     name: str,
@@ -133,7 +116,6 @@ def _card(
         guidance_scale=family.guidance,
         solver=family.solver,
         blurb=blurb,
-        sizes=offered_sizes(family.side, family.multiple),
         max_side=max_side,
         multiple=family.multiple,
     )

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 from studio import strict_json
-from studio.diffusion.calibration import JSON_DEPTH, JSON_LIMIT, Calibration, read_object
+from studio.diffusion.calibration import JSON_DEPTH, JSON_LIMIT, Calibration
 from studio.diffusion.strengths import Strengths
 from studio.errors import InvalidRequest, StudioError
 from studio.models import catalogue, loading
@@ -87,7 +87,7 @@ def read_strengths(file: Path) -> Strengths | None:
     nothing to correct. Raises StudioError if it is neither.
     """
     try:
-        values = read_object(_start_of(file), "JSON object")
+        values = strict_json.read_object(_start_of(file), JSON_LIMIT, JSON_DEPTH, "JSON object")
         if "verdict" in values:
             return Calibration.from_dict(values).strengths
         return Strengths.from_dict(values)

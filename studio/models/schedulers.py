@@ -331,13 +331,10 @@ class FlowMatchHeunDiscreteScheduler(_AlongFlow, diffusers.FlowMatchHeunDiscrete
         return FlowMatchHeunDiscreteSchedulerOutput(prev_sample=x_next)
 
 
-class FlowDPMSolverMultistepScheduler(_AlongFlow, _TrailingMultistep, diffusers.DPMSolverMultistepScheduler):  # type: ignore[misc]
-    """DPM-Solver++ of second order on a flow-matching model.
+class _AlongFlowMultistep(_AlongFlow, _TrailingMultistep):
+    """For solvers that remember earlier outputs of a flow-matching model."""
 
-    Flow pipelines hand no generator to `step`; the noise of the stochastic variant then comes from `generator`.
-    """
-
-    generator: torch.Generator | None = None
+    highest_sigma = 1.0
 
     def set_timesteps(
         self,
@@ -346,8 +343,18 @@ class FlowDPMSolverMultistepScheduler(_AlongFlow, _TrailingMultistep, diffusers.
         sigmas: Any = None,
         mu: float | None = None,
     ) -> None:
-        self.timesteps, self.sigmas = self._walk(num_inference_steps, device, sigmas, mu)
+        self.timesteps, levels = self._walk(num_inference_steps, device, sigmas, mu)
+        self.sigmas = levels.clamp(max=self.highest_sigma)
         self._forget(len(self.timesteps))
+
+
+class FlowDPMSolverMultistepScheduler(_AlongFlowMultistep, diffusers.DPMSolverMultistepScheduler):  # type: ignore[misc]
+    """DPM-Solver++ of second order on a flow-matching model.
+
+    Flow pipelines hand no generator to `step`; the noise of the stochastic variant then comes from `generator`.
+    """
+
+    generator: torch.Generator | None = None
 
     def step(
         self,
@@ -361,20 +368,10 @@ class FlowDPMSolverMultistepScheduler(_AlongFlow, _TrailingMultistep, diffusers.
         return super().step(model_output, timestep, sample, generator=chosen, return_dict=return_dict)
 
 
-class FlowUniPCMultistepScheduler(_AlongFlow, _TrailingMultistep, diffusers.UniPCMultistepScheduler):  # type: ignore[misc]
+class FlowUniPCMultistepScheduler(_AlongFlowMultistep, diffusers.UniPCMultistepScheduler):  # type: ignore[misc]
     """UniPC of second order on a flow-matching model."""
 
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: Device = None,
-        sigmas: Any = None,
-        mu: float | None = None,
-    ) -> None:
-        self.timesteps, levels = self._walk(num_inference_steps, device, sigmas, mu)
-        # at 1 there is no signal, and its logarithm is infinite
-        self.sigmas = levels.clamp(max=1 - 1e-6)
-        self._forget(len(self.timesteps))
+    highest_sigma = 1 - 1e-6  # at 1 there is no signal, and its logarithm is infinite
 
 
 # the seam looks schedulers up by the names that diffusers gave them

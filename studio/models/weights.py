@@ -27,7 +27,6 @@ class Weights:
     path: Path
     size: int  # bytes
     parameters: int
-    dtypes: frozenset[str]
 
 
 def check_weights(path: Path) -> Weights:
@@ -38,7 +37,7 @@ def check_weights(path: Path) -> Weights:
     """
     header = _header(path)
     parameters = sum(math.prod(tensor.shape) for tensor in header.tensors)
-    return Weights(path, header.size, parameters, frozenset(tensor.dtype for tensor in header.tensors))
+    return Weights(path, header.size, parameters)
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

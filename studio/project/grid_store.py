@@ -47,11 +47,6 @@ class KeptGrid:
     ended: str | None = None  # how its job ended, one of ENDS; None while it goes on, or if the process ended first
     error: str | None = None
 
-    @property
-    def missing(self) -> list[int]:
-        """The cells that are not painted."""
-        return [k for k, picture in enumerate(self.pictures) if picture is None]
-
 
 class GridStore:
     """The grids of everybody who uses this studio, below one folder. Safe to call from several threads."""

@@ -32,7 +32,6 @@ PIXELS_BUDGET = 32 * 1024**3  # bytes on disk per owner
 PIXELS_COUNT = 1_000_000  # files per owner: a disk has only so many names
 BUNDLE_LIMIT = 512  # PNGs that are taken in one go
 REST = 48 * 3600.0  # seconds for which pixels that no document refers to are kept: a fill may wait to be chosen
-LEAST_REST = 3600.0  # the same where there is no room left
 
 PIXELS_ID = re.compile(r"[0-9a-f]{32}")
 _SHARD = re.compile(r"[0-9a-f]{2}")

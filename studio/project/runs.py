@@ -156,6 +156,11 @@ class RunStore:
             found = [line for line in self._runs(owner).values() if line.family == run.family]
         return sorted(found, key=lambda line: line.id)
 
+    def branches(self, owner: str, parent: str, at: int) -> list[str]:
+        """The ids of the runs that left `parent` at step `at`, whether or not that is still here."""
+        with self._lock(owner):
+            return [line.id for line in self._runs(owner).values() if (line.parent, line.branch_at) == (parent, at)]
+
     def lineage(self, owner: str, run: KeptRun) -> list[KeptRun]:
         """The run and those whose steps it shares, itself first. Ends early where one is not there any more."""
         line, seen = [run], {run.id}
@@ -206,7 +211,7 @@ class RunStore:
             return None
 
     def openable(self, owner: str) -> frozenset[str]:
-        """The ids of all runs of which `has_latents` is true, found in one go."""
+        """The ids of all runs of which `is_open` is true, found in one go."""
         with self._lock(owner):
             runs = dict(self._runs(owner))
         held = {path.name.partition(".")[0] for path in ours(self._home(owner), LATENTS)}
@@ -229,12 +234,8 @@ class RunStore:
             known.update(dict.fromkeys(walked, whole) if walked else {})
         return frozenset(run_id for run_id, whole in known.items() if whole)
 
-    def has_latents(self, owner: str, run: KeptRun) -> bool:
-        """Whether every step of the run can still be opened, those that it shares included."""
-        return self._is_open(owner, run.id, RunLine.of(run))
-
     def is_open(self, owner: str, run_id: str) -> bool:
-        """Whether there is such a run, of which `has_latents` is true."""
+        """Whether there is such a run, and every step of it can still be opened, those that it shares included."""
         with self._lock(owner):
             line = self._runs(owner).get(run_id)
         return line is not None and self._is_open(owner, run_id, line)

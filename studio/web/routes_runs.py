@@ -184,12 +184,8 @@ def build_run_routes(engine: Engine, jobs: Jobs, viewer: Viewer, uploads: Upload
     async def branch(request: Request, run_id: str) -> Response:
         def work(body: bytes) -> Response:
             owner = owner_of(request)
-            try:
-                values = strict_json.loads(body, max_bytes=BRANCH_LIMIT, max_depth=JSON_DEPTH + 2)
-            except ValueError as problem:
-                raise InvalidRequest(f"This is no branch: {problem}") from problem
-            if not isinstance(values, Mapping):
-                raise InvalidRequest('This is no branch: it should be an object such as {"from": 5}.')
+            shape = 'an object such as {"from": 5}'
+            values = strict_json.read_object(body, BRANCH_LIMIT, JSON_DEPTH + 2, "branch", shape)
             wish = Wish.from_dict(values, functools.partial(uploads.picture, owner))
             return _json(jobs.submit_branch(branch_of(viewer, owner, run_id, wish, _running(engine)), owner), 202)
 

@@ -144,7 +144,7 @@ def test_a_server_that_was_killed_while_it_filled_finds_the_fills_and_fills_on(t
             assert run.fill is not None
             pixels, _, _ = made.runs.region("local", run_id)
             assert np.array_equal(pixels, fill_source()[0][frame][: pixels.shape[0], : pixels.shape[1]])
-            assert made.runs.has_latents("local", run)
+            assert made.runs.is_open("local", run.id)
         library = Library(made.database, made.pictures, made.runs)
         Housekeeping(made.documents, made.pixels, library, ThumbnailCache(tmp_path)).sweep(rest=-1)
         assert driver.orphans(made) == []

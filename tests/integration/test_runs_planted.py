@@ -231,7 +231,7 @@ def test_a_long_line_of_branches_is_opened_without_climbing_it_over_and_over(
     for each in line[2:]:
         os.link(own, planted / f"{each.id}.safetensors")
     assert len(store.openable("me")) == len(line)
-    assert store.has_latents("me", line[-1])
+    assert store.is_open("me", line[-1].id)
     own.unlink()
     assert store.openable("me") == {root.id}, "what comes after a gap cannot be opened"
     (planted / f"{run}.safetensors").unlink()

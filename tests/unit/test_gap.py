@@ -17,7 +17,7 @@ from torch import Tensor
 from studio.diffusion.baselines import EpsilonScaling
 from studio.diffusion.calibration import CLOSES, NOTHING, UNCONFIRMED, Calibration, Gap
 from studio.diffusion.correction import Correction
-from studio.diffusion.gap import Meter, band_lengths, differences, gap_between
+from studio.diffusion.gap import Energies, Meter, band_lengths, differences, summary
 from studio.diffusion.layout import PLANE
 from studio.diffusion.search import (
     SIGNIFICANT,
@@ -65,6 +65,10 @@ def meter(
 ) -> Meter:
     pipe = GaussianPipe(scheduler or euler(), DEVIATION, bias)
     return Meter(pipe, lambda samples: pipe(list(samples), steps), batch=batch, levels=levels)
+
+
+def gap_between(reverse: Energies, forward: Energies) -> Gap:
+    return summary(differences(reverse, forward), reverse, forward)
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------

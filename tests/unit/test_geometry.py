@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.imaging.geometry import Bounds, Extent, multiples_beside, not_a_multiple
+from studio.imaging.geometry import Bounds, Extent
 
 sides = st.integers(1, 5000)
 bounds = st.builds(Bounds, st.integers(0, 9), st.integers(0, 9), st.integers(1, 9), st.integers(1, 9))
@@ -15,28 +15,6 @@ def pixels_of(rectangle: Bounds) -> set[tuple[int, int]]:
     return {(x, y) for x in columns for y in rows}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((250, 16), "250 is not a multiple of 16. Use 240 or 256?"),
-        ((2050, 16, 64, 2048), "2050 is not a multiple of 16. Use 2048?"),
-        ((70, 16, 64, 2048), "70 is not a multiple of 16. Use 64 or 80?"),
-        ((7, 16), "7 is not a multiple of 16. Use 16?"),
-        ((7, 16, 64, 80), "7 is not a multiple of 16."),
-    ],
-)
-def test_a_side_that_does_not_fit_is_told_what_would(arguments: tuple[int, ...], words: str) -> None:
-    assert not_a_multiple(*arguments) == words
-
-
-@given(sides, st.integers(1, 64))
-def test_multiples_beside_enclose_the_value(value: int, multiple: int) -> None:
-    below, above = multiples_beside(value, multiple)
-    assert below <= value <= above
-    assert below % multiple == above % multiple == 0
-    assert above - below == (0 if value % multiple == 0 else multiple)
-
-
 @given(sides, sides, st.integers(1, 600))
 def test_a_fitted_extent_keeps_its_shape_and_never_grows(width: int, height: int, longest: int) -> None:
     extent = Extent(width, height)
@@ -45,14 +23,6 @@ def test_a_fitted_extent_keeps_its_shape_and_never_grows(width: int, height: int
     scale = max(fitted.width, fitted.height) / max(width, height)
     assert abs(fitted.width - width * scale) <= 0.5 or fitted.width == 1
     assert abs(fitted.height - height * scale) <= 0.5 or fitted.height == 1
-
-
-@given(sides, sides, st.integers(1, 64))
-def test_rounding_up_gives_the_smallest_multiples_that_hold_the_extent(width: int, height: int, multiple: int) -> None:
-    rounded = Extent(width, height).rounded_up(multiple)
-    assert rounded.width % multiple == rounded.height % multiple == 0
-    assert 0 <= rounded.width - width < multiple
-    assert 0 <= rounded.height - height < multiple
 
 
 @given(bounds, bounds)

@@ -465,7 +465,7 @@ def test_runs_that_come_from_each_other_have_no_first_step(tmp_path: Path, monke
         return tmp_path
 
     monkeypatch.setattr(store, "latents", latents)
-    assert not store.has_latents("me", _run(1, 2))
+    assert not store.is_open("me", RUN(1))
 
 
 @pytest.mark.parametrize(("levels", "is_sound"), [(0, True), (10, True), (11, False), (-1, False), (1.0, False)])

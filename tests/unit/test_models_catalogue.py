@@ -12,7 +12,7 @@ from tiny_models import save_settings, save_single_file, save_tiny
 
 from studio.errors import ModelNotFound, UnsafeModel
 from studio.models import catalogue
-from studio.models.catalogue import ModelCard, find, named, names, offered_sizes
+from studio.models.catalogue import ModelCard, find, named, names
 from studio.requests import GUIDANCE_RANGE, SIDE_RANGE, SIZE_MULTIPLE, SOLVERS, STEPS_RANGE
 
 
@@ -30,33 +30,20 @@ def test_settings_of_a_card_make_a_valid_request(card: ModelCard) -> None:
     assert card.solver in SOLVERS
     assert STEPS_RANGE[0] <= card.num_inference_steps <= STEPS_RANGE[1]
     assert GUIDANCE_RANGE[0] <= card.guidance_scale <= GUIDANCE_RANGE[1]
-    assert card.sizes[0] == (card.width, card.height)
-    for side in (*sum(card.sizes, ()), card.max_side):
+    for side in (card.width, card.height, card.max_side):
         assert side % SIZE_MULTIPLE == 0
         assert SIDE_RANGE[0] <= side <= SIDE_RANGE[1]
     assert card.title and card.licence and card.blurb
-    assert card.is_remote
 
 
 def test_painter_stands_first() -> None:
     assert names()[0] == "painter"
 
 
-@pytest.mark.parametrize("side", [64, 128, 256, 512, 768, 1024])
-def test_offered_sizes_have_about_the_native_area(side: int) -> None:
-    sizes = offered_sizes(side)
-    assert len(set(sizes)) == len(sizes)
-    assert (side, side) == sizes[0]
-    if side >= 128:
-        assert len(sizes) == 7
-        assert all(0.85 < width * height / side**2 < 1.15 for width, height in sizes)
-
-
 def test_folder_gives_a_card_from_its_configuration(lake: Path) -> None:
     card = find(str(lake))
     assert (card.title, card.source, card.width, card.height) == ("lake", lake, 64, 64)
     assert card.solver == "DPM++ 2M"
-    assert not card.is_remote
 
 
 @pytest.mark.parametrize(
@@ -109,7 +96,6 @@ def test_single_file_alone_is_known_by_its_tensors(tmp_path: Path) -> None:
 def test_hub_id_is_taken_at_its_word_without_asking_the_hub() -> None:
     card = find("someone/model")
     assert card.source == "someone/model"
-    assert card.is_remote
 
 
 @pytest.mark.parametrize(

@@ -5,30 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from studio.errors import StudioError
-from studio.imaging.pixels import thumbnail, to_float, to_uint8
+from studio.imaging.pixels import to_float, to_uint8
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def area_means(pixels: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
-    """The reference: every source pixel counted by the share of it that lies in the cell."""
-
-    def shares(length: int, cells: int) -> np.ndarray[Any, Any]:
-        weights = np.zeros((cells, length))
-        for cell in range(cells):
-            low, high = cell * length / cells, (cell + 1) * length / cells
-            for source in range(length):
-                weights[cell, source] = max(0.0, min(high, source + 1) - max(low, source))
-        return np.asarray(weights / weights.sum(1, keepdims=True))
-
-    rows, columns = shares(pixels.shape[0], height), shares(pixels.shape[1], width)
-    return np.asarray(np.einsum("hy,wx,yxc->hwc", rows, columns, pixels.astype(np.float64)))
 
 
 def test_every_level_survives_the_way_in_and_out() -> None:
@@ -81,29 +64,3 @@ def test_arrays_that_are_no_pixels_are_refused(pixels: Any) -> None:
 def test_tensors_that_are_no_images_are_refused(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="float"):
         to_uint8(images)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
-def test_a_thumbnail_holds_exact_area_means(height: int, width: int, longest: int, seed: int) -> None:
-    pixels = noise(height, width, 3, seed=seed)
-    small = thumbnail(pixels, longest)
-    assert max(small.shape[:2]) == min(longest, max(height, width))
-    reference = area_means(pixels, *small.shape[:2])
-    assert np.abs(small - reference).max() <= 0.5 + 1e-9  # rounding alone
-
-
-def test_a_thumbnail_of_a_small_picture_is_the_picture() -> None:
-    pixels = noise(30, 20, 3)
-    same = thumbnail(pixels, 64)
-    np.testing.assert_array_equal(same, pixels)
-    assert not np.shares_memory(same, pixels)
-
-
-def test_what_cannot_be_seen_does_not_colour_a_thumbnail() -> None:
-    pixels = np.zeros((2, 2, 4), dtype=np.uint8)
-    pixels[0] = (255, 0, 0, 0)  # red, but fully transparent
-    pixels[1] = (0, 0, 255, 255)
-    np.testing.assert_array_equal(thumbnail(pixels, 1), [[[0, 0, 255, 128]]])
-    pixels[..., 3] = 0
-    np.testing.assert_array_equal(thumbnail(pixels, 1)[..., 3], [[0]])

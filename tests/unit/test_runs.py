@@ -158,12 +158,12 @@ def test_a_branch_can_be_opened_only_with_the_steps_that_it_shares(store: RunSto
     whole = _run(3, parent=root.id, root=root.id, branch_at=0)
     for run in (root, late, whole):
         store.add("me", run, _recording(), None)
-    assert store.has_latents("me", late)
+    assert store.is_open("me", late.id)
     path = store.latents("me", root.id)
     assert path is not None
     path.unlink()
-    assert not store.has_latents("me", late)
-    assert store.has_latents("me", whole), "made from the start, it shares nothing"
+    assert not store.is_open("me", late.id)
+    assert store.is_open("me", whole.id), "made from the start, it shares nothing"
 
 
 def test_what_a_killed_process_left_is_swept(store: RunStore, tmp_path: Path) -> None:
