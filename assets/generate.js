@@ -2,6 +2,7 @@
 // follows them, so a reload finds them again.
 
 import { button, h } from "./dom.js";
+import { listed } from "./dropped.js";
 import { createEffectView, rememberWord, wordOf } from "./effect.js";
 import { createExamplesView } from "./examples.js";
 import * as form from "./form.js";
@@ -290,20 +291,18 @@ function keepWords(request) {
 async function takeSettings(file) {
   if (file.size > 64 * 2 ** 20) return notice([`${file.name} is larger than any picture of the studio's.`], true);
   try {
-    const { request, program, exact, notes } = await server.importPicture(await file.arrayBuffer());
+    const { request, program, exact, notes, branch } = await server.importPicture(await file.arrayBuffer());
     form.writeForm(request, { fixSeed: true, pictures: 1 });
     if (program !== "wavebrush") notice([`The settings of a picture by ${program} are in the form, as far as they go.`], false, true, listed(notes));
     else {
       const other = request.model !== session.model.name ? ` It was painted by ${request.model}; ${session.model.name} will paint another picture from it.` : exact ? " Paint, and the same picture comes again." : "";
-      notice([`The settings of seed ${request.seed} are in the form.${other}`], false, true, listed(notes));
+      notice([`The settings of seed ${request.seed} are in the form.${other}`], false, true, listed(notes, branch));
     }
   } catch (problem) {
     fail(problem);
   }
   return undefined;
 }
-
-const listed = (notes) => (notes.length ? h("ul", {}, ...notes.map((note) => h("li", {}, note))) : null);
 
 function fail(problem) {
   if (problem instanceof server.Silence) silence();

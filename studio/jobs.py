@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import secrets
 import threading
 import time
@@ -25,6 +26,7 @@ from studio.imaging.png import read_picture, write_png
 from studio.job import FINISHED, Job, Slot, told_of, too_many
 from studio.picture import Picture
 from studio.project.pixels_store import PixelStore
+from studio.project.settings_in import BranchIn
 from studio.project.store import PictureStore, request_in
 from studio.requests import COUNT_RANGE, TextToImage, batch
 from studio.viewer.branching import paint
@@ -36,6 +38,7 @@ from studio.viewer.source import Source
 log = logging.getLogger(__name__)
 
 KEPT_JOBS = 200  # finished jobs that stay readable
+BRANCHES_LIMIT = 200  # files of one step's branches that are looked at to find one of them
 FILLS_LIMIT = 1024**3  # bytes of pixels that the fills of all who wait may hold
 FILLS_SHARE = 4  # where several people sign in, each may hold this part of it
 
@@ -98,6 +101,28 @@ class Jobs:
         if png is None:
             raise NotFound("There is no such picture here (any more).")
         return png
+
+    def run_of(self, owner: str, png: bytes, branch: BranchIn) -> dict[str, Any] | None:
+        """Where a PNG that says that it is a branch can be looked at here: its own run, or else the one that it left,
+        at the step with which it begins. None where neither is this owner's.
+        """
+        if self._viewer is None:
+            return None
+        runs = self._viewer.runs
+        for run_id in runs.branches(owner, branch.parent, branch.at)[:BRANCHES_LIMIT]:
+            if self._is(owner, run_id, png):
+                return {"id": run_id, "step": branch.at, "own": True}
+        left = runs.get(owner, branch.parent)
+        if left is None or branch.at >= len(left.steps):
+            return None
+        return {"id": left.id, "step": branch.at, "own": False}
+
+    def _is(self, owner: str, picture_id: str, png: bytes) -> bool:
+        file = self._store.opened(owner, picture_id)
+        if file is None:
+            return False
+        with file:
+            return os.fstat(file.fileno()).st_size == len(png) and file.read() == png
 
     def submit_fill(self, filling: Filling, count: int, owner: str) -> dict[str, Any]:
         """Adds a job of `count` variations of a fill, which differ in their seeds. Raises Busy as `submit` does."""

@@ -23,7 +23,7 @@ class Passage:
     """How a run goes where words and noise alone do not say it."""
 
     hooks: tuple[Any, ...] = ()  # of the seam; they come after the request's own
-    start: Start | None = None  # where the run begins, if not in pure noise
+    start: ResumePoint | Start | None = None  # where the run begins, if not in pure noise
     # which steps are made again from there, and whether every step's last pass is recorded or the newest turn alone
     rewinding: Callable[[ResumePoint | Start | None, bool], Rewind] | None = None
     pipe: Any = None  # that makes the steps, of the same parts as the model's own pipeline, if not that one

@@ -11,22 +11,28 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.engine import Engine, Progress
-from studio.errors import StudioError, shown
+from studio.errors import OutOfMemory, StudioError, shown
 from studio.imaging.geometry import Extent
 from studio.imaging.plain_png import digest_of
 from studio.imaging.png import read_picture
+from studio.passage import Approach
 from studio.picture import Picture, Pixels, software_of_fills
+from studio.project import carried_branch
 from studio.project.carried_fill import fill_of, region_in
 from studio.project.store import note_in, request_in
 from studio.requests import TextToImage
+from studio.viewer.branching import approach_of
 from studio.viewer.fills import filling_of
 
 if TYPE_CHECKING:
+    from studio.diffusion.continuation import Continuation
     from studio.filling import Filling
     from studio.viewer.source import Source
 
@@ -94,7 +100,9 @@ def checked(png: bytes) -> tuple[TextToImage, int | None]:
 
     Raises StudioError for a file that is none of ours, or that alone cannot be painted again.
     """
-    _check_branch(note_in(png))
+    note = note_in(png)
+    if carried_branch.is_more_than_asked(note) and not carried_branch.carries(png, note):
+        raise StudioError(carried_branch.why_alone(note))
     return request_in(png)
 
 
@@ -164,19 +172,23 @@ def paint_again(
     """Paints the picture in `png` again and compares; None if it was `cancelled`.
 
     `request` is the file's, perhaps under the name that its model has here. A fill needs its `filling`; `as_in_file`
-    gives the pixels of what was painted as the file shows them, whose own pixels it is told. Raises StudioError.
+    gives the pixels of what was painted as the file shows them, whose own pixels it is told. A branch goes on as its
+    file says. Raises StudioError.
     """
     note, (_, stopped_at) = note_in(png), checked(png)
     painted = read_picture(png)
+    going = carried_branch.going_in(png, note)
+    inner = filling.approach if filling is not None else None
     found = None
-    for stop in _stops(request, stopped_at):
-        with _threads(note.get("made_with")):
+    for stop in _stops(request, stopped_at, going):
+        with _threads(note.get("made_with")), _words_of_its_own(going, note.get("made_with")):
             again = engine.run(
                 filling.painting if filling is not None else request,
                 on_progress=_all_of(stop.passed if stop else None, on_progress),
                 cancelled=_any_of(stop.is_there if stop else None, cancelled),
                 previews=False,
-                approach=filling.approach if filling is not None else None,
+                mask=_mask_of(going),
+                approach=_approach(going, inner),
             )
         if cancelled is not None and cancelled():
             return None
@@ -187,6 +199,42 @@ def paint_again(
             break
     assert found is not None
     return found
+
+
+def _approach(going: Continuation | None, inner: Approach | None) -> Approach | None:
+    return approach_of(going, inner, elsewhere=True) if going is not None else inner
+
+
+def _mask_of(going: Continuation | None) -> NDArray[np.float32] | None:
+    return going.mask.float().numpy() if going is not None and going.mask is not None else None
+
+
+@contextlib.contextmanager
+def _words_of_its_own(going: Continuation | None, was: object) -> Iterator[None]:
+    """What a file says of where a branch goes on is put into a solver that is here. Where the two do not fit, that is
+    said, and with what the file was made.
+    """
+    if going is None:
+        yield
+        return
+    software = was if isinstance(was, dict) else {}
+    here = {name: version(name) for name in ("diffusers", "torch", "transformers")}
+    others = [
+        f"{name} {shown(str(software[name]))}, and {now} is here"
+        for name, now in here.items()
+        if str(software.get(name, now)) != now
+    ]
+    hint = f" It was made with {'; '.join(others)}." if others else ""
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except StudioError as problem:
+        raise StudioError(f"This branch cannot go on here. {problem}{hint}") from problem
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as problem:
+        raise StudioError(
+            f"What this PNG carries of its branch does not fit the solver that is here.{hint}"
+        ) from problem
 
 
 def _all_of(*told: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
@@ -235,12 +283,14 @@ def _threads(was: object) -> Iterator[None]:
 
 
 class _Stop:
-    """Ends a run where a person did: after `evaluations` of the model beyond step `after`."""
+    """Ends a run, which begins after step `begun`, where a person did: after `evaluations` of the model beyond step
+    `after`.
+    """
 
-    def __init__(self, after: int, evaluations: int) -> None:
+    def __init__(self, after: int, evaluations: int, begun: int = 0) -> None:
         self._after = after
         self._evaluations = evaluations
-        self._finished = 0
+        self._finished = begun
         self._beyond = 0
 
     def passed(self, progress: Progress) -> None:
@@ -251,22 +301,19 @@ class _Stop:
         return self._beyond >= self._evaluations
 
 
-def _stops(request: TextToImage, stopped_at: int | None) -> list[_Stop | None]:
+def _stops(request: TextToImage, stopped_at: int | None, going: Continuation | None) -> list[_Stop | None]:
     """Where the picture can have been stopped. Heun evaluates twice a step, and the file says only the step."""
     if stopped_at is None:
         return [None]
-    if request.solver != "Heun":
-        return [_Stop(stopped_at - 1, 1)]
-    return [*([_Stop(stopped_at - 1, 2)] if stopped_at else []), _Stop(stopped_at, 1)]
-
-
-def _check_branch(note: Mapping[str, Any]) -> None:
-    branch = note.get("branch")
-    if isinstance(branch, dict) and (branch.get("from") or len(branch) > 2):
-        at = branch.get("from")
-        where = f"at step {at + 1}" if isinstance(at, int) and not isinstance(at, bool) else "on its way"
-        raise StudioError(
-            f"This picture left another run {where}. The steps before that, and what was painted into them, are in "
-            "the studio's data and not in the file, so the file alone cannot be painted again. The picture of the "
-            "run that it left can."
-        )
+    twice = request.solver == "Heun"
+    point = going.point if going is not None else None
+    begun = 0 if point is None else point.index // point.facts.order
+    # with another number of steps, where a run goes on is not known: its first step may be the one
+    begins = {begun} if point is None or not point.another_way else {0, max(stopped_at - 1, 0)}
+    stops: list[_Stop | None] = []
+    for first in sorted(begins):
+        if stopped_at:
+            stops.append(_Stop(stopped_at - 1, 2 if twice else 1, first))
+        if twice or not stopped_at:
+            stops.append(_Stop(stopped_at, 1, first))
+    return stops

@@ -22,6 +22,7 @@ class Room:
         runs.prepare()
         self.viewer = Viewer(engine, runs, data=folder)
         self.engine = engine
+        self.pngs: dict[str, bytes] = {}  # of every picture, by its run
         self._made = 0
 
     def _id(self) -> str:
@@ -32,6 +33,7 @@ class Room:
         picture = self.engine.run(request, record=True)
         run_id = self._id()
         assert keep(self.viewer, "me", run_id, picture, self._made) is not None
+        self.pngs[run_id] = picture.to_png()
         return run_id, picture.pixels
 
     def branch(self, run: str, uploads: dict[str, np.ndarray] | None = None, **wish: object) -> tuple[str, np.ndarray]:
@@ -40,4 +42,5 @@ class Room:
         picture = paint(self.viewer, "me", branch)
         run_id = self._id()
         assert keep(self.viewer, "me", run_id, picture, self._made, branch) is not None
+        self.pngs[run_id] = picture.to_png()
         return run_id, picture.pixels

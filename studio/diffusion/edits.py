@@ -116,6 +116,25 @@ def lock(
     return replace(point, hooks=(*point.hooks, held))
 
 
+def held_alone(
+    steps: Sequence[Step], bands: Sequence[int], wavelet: str = "haar", levels: int = 1
+) -> tuple[Step, ...]:
+    """Recorded steps as a lock of `bands` looks at them: nothing but those bands is left of their clean estimates.
+
+    A lock that follows these holds the same, and whoever is given it does not find the recorded picture inside. Raises
+    StudioError for bands, wavelets and levels that are not there.
+    """
+    chosen = _check_bands(bands, levels)
+
+    def alone(step: Step) -> Step:
+        clean = _clean(step)
+        exact = torch.promote_types(clean.dtype, torch.float32)
+        held = _only(clean.to(exact), step.layout, chosen, wavelet, levels)
+        return replace(step, x=held, x_next=held, denoised=held)
+
+    return tuple(alone(step) for step in steps if step.denoised is not None)
+
+
 @dataclass(frozen=True, eq=False)
 class BandLock:
     """Hook that holds bands of the clean estimate: the solver is given one whose `bands` are those of the reference.

@@ -15,8 +15,10 @@ import numpy as np
 from studio.errors import InvalidRequest, UnreadablePicture, shown
 from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.png import REQUEST_KEY, read_png_text
+from studio.project import carried_branch
 from studio.project.carried_fill import Region, fill_of, region_in
 from studio.project.kept_fill import KeptFill
+from studio.project.names import PICTURE_ID
 from studio.project.store import note_in
 from studio.prompts import strangers
 from studio.prompts.prepared import as_written
@@ -27,6 +29,14 @@ LEAST_FRAME = 16  # px; smaller pictures are not filled
 
 _WORDS_ALONE = "It fills a region of another picture: from its words alone a new picture is painted."
 _LAID_OUT = f"{_WORDS_ALONE} Dropped in Fill, it is laid out again with all that it was made of."
+_DONE = {  # by what a note says of a branch
+    "edited": "painted over there",
+    "noise_seed": "with other noise",
+    "lock": "with bands of it kept",
+    "mix": "with bands of a third",
+    "within": "changed in a region alone",
+    "masked": "corrected in a region alone",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,15 @@ class SettingsIn:
     exact: bool = False  # painting it gives the same picture, on the same software
     notes: tuple[str, ...] = ()
     fill: FillIn | None = None
+    branch: BranchIn | None = None
+
+
+@dataclass(frozen=True)
+class BranchIn:
+    """Which run a branch left, and with which of its steps it begins, counted from 0."""
+
+    parent: str
+    at: int
 
 
 @dataclass(frozen=True)
@@ -80,8 +99,9 @@ def _ours(png: bytes, note: Mapping[str, Any], usual: TextToImage) -> SettingsIn
         request = TextToImage.from_dict({key: value for key, value in values.items() if key != "correction"})
         notes.append(f"Its correction was left out. {problem}")
     exact = not notes
-    if isinstance(branch := note.get("branch"), dict) and (branch.get("from") or len(branch) > 2):
-        notes.append("It left another run on its way: its settings alone paint another picture.")
+    branch = carried_branch.is_more_than_asked(note)
+    if branch:
+        notes.append(_branch_words(png, note))
         exact = False
     if isinstance(note.get("fill"), dict):
         notes.append(_WORDS_ALONE)
@@ -101,7 +121,26 @@ def _ours(png: bytes, note: Mapping[str, Any], usual: TextToImage) -> SettingsIn
         notes = [_LAID_OUT if words == _WORDS_ALONE else words for words in notes]
     if request.template:
         notes.append(f"At this seed its wildcards became: {request.prompt}")
-    return SettingsIn(as_written(request), OURS, request.prompt, stopped_at, exact, tuple(notes), fill)
+    left = _branch(note) if branch else None
+    return SettingsIn(as_written(request), OURS, request.prompt, stopped_at, exact, tuple(notes), fill, left)
+
+
+def _branch_words(png: bytes, note: Mapping[str, Any]) -> str:
+    at, said = carried_branch.step_of(note), note["branch"]
+    way = "It is a branch: it left another run " + (f"and goes on from step {at} of it" if at else "on its way")
+    words = ", ".join([way, *(done for key, done in _DONE.items() if said.get(key) is not None)])
+    try:
+        alone = carried_branch.carries(png, note)
+    except UnreadablePicture:
+        alone = False  # its settings are worth something all the same
+    more = "; the file itself can be verified" if alone else ""
+    return f"{words}. Its settings alone paint another picture{more}."
+
+
+def _branch(note: Mapping[str, Any]) -> BranchIn | None:
+    parent, at = note["branch"].get("parent"), carried_branch.step_of(note)
+    known = isinstance(parent, str) and PICTURE_ID.fullmatch(parent) is not None
+    return BranchIn(parent, at - 1) if known and at is not None else None
 
 
 def _fill(
@@ -117,8 +156,8 @@ def _fill(
         region = region_in(png, note, kept.frame.extent) if kept is not None else None
     except (UnreadablePicture, InvalidRequest):
         return None  # its words are worth something all the same
-    if kept is None or region is None or min(region.mask.shape) < LEAST_FRAME or kept.fill.intent == "expand":
-        return None  # an expansion is asked for by a frame around a picture, and not by a mask
+    if kept is None or region is None or min(region.mask.shape) < LEAST_FRAME:
+        return None
     fill = dataclasses.replace(
         kept.fill, painting=as_written(request), grow=0, context=Bounds(0, 0, kept.frame.width, kept.frame.height)
     )

@@ -21,6 +21,7 @@ from studio.errors import InvalidRequest, StudioError
 from studio.filling import Filling
 from studio.passage import Approach, Passage
 from studio.picture import Picture
+from studio.project.carried_branch import CarriedBranch
 from studio.project.runs import KeptRun
 from studio.prompts.prepared import prepared
 from studio.requests import SEED_RANGE, TextToImage
@@ -32,6 +33,8 @@ from studio.viewer.source import Frame, Source
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from studio.diffusion.continuation import Continuation
+    from studio.diffusion.known import KeepKnown
     from studio.diffusion.resume import ResumePoint
 
 CHANGEABLE = ("prompt", "negative_prompt", "guidance_scale", "solver", "num_inference_steps")
@@ -156,17 +159,55 @@ def paint(
     What was known to a fill is known to its branches too: `filling`, from `fills.filling_of_branch`, which puts their
     pictures back. It is read here if it was not yet.
     """
+    going = going_on(source, owner, branch)
+    filling = filling if filling is not None else filling_of_branch(source, owner, branch)
+    inner: Approach | None = filling.approach if filling is not None else None
+    picture = source.engine.run(
+        branch.request,
+        on_progress,
+        cancelled,
+        record=True,
+        mask=branch.mask,
+        approach=approach_of(going, inner) if going is not None else inner,
+    )
+    return replace(picture, branch=branch.note(), going=CarriedBranch(going) if going is not None else None)
+
+
+def going_on(source: Source, owner: str, branch: Branch) -> Continuation | None:
+    """How a branch goes on where its request does not say it; None if that says everything. Raises as `paint` does."""
+    import torch
+
+    from studio.diffusion.continuation import Continuation
+
     run = source.run(owner, branch.parent)
     # from the start and with nothing put in, a branch is a run of its own: the exact picture of its request
-    point = _point(source, owner, run, branch) if branch.at or branch.steps_in else None
-    filling = filling if filling is not None else filling_of_branch(source, owner, branch)
-    approach: Approach | None = filling.approach if filling is not None else None
-    if branch.within is not None:
-        approach = _held(source, owner, run, branch, approach)
-    picture = source.engine.run(
-        branch.request, on_progress, cancelled, record=True, resume=point, mask=branch.mask, approach=approach
+    if not (branch.at or branch.steps_in) and branch.mask is None:
+        return None
+    return Continuation(
+        point=_point(source, owner, run, branch) if branch.at or branch.steps_in else None,
+        keep=_held(source, owner, run, branch.within) if branch.within is not None else None,
+        mask=torch.from_numpy(branch.mask) if branch.mask is not None else None,
     )
-    return replace(picture, branch=branch.note())
+
+
+def approach_of(going: Continuation, inner: Approach | None = None, elsewhere: bool = False) -> Approach:
+    """How a run goes that goes on so; `inner` is what its fill does. With `elsewhere` the model need not be the one
+    that the run was recorded with: whoever looks for what differs wants to see it.
+    """
+    from studio.diffusion.fingerprint import fingerprint
+
+    def approach(pipe: Any) -> Passage:
+        passage = inner(pipe) if inner is not None else Passage()
+        passage = replace(passage, hooks=(*passage.hooks, *going.hooks))
+        point = going.point
+        if point is None:
+            return passage
+        if elsewhere:
+            facts = replace(point.facts, fingerprint=fingerprint(passage.pipe if passage.pipe is not None else pipe))
+            point = replace(point, facts=facts)
+        return replace(passage, start=point)
+
+    return approach
 
 
 def mask_of(pixels: NDArray[np.uint8] | None, request: TextToImage, field: str) -> Mask | None:
@@ -194,20 +235,21 @@ def mask_of(pixels: NDArray[np.uint8] | None, request: TextToImage, field: str) 
     return drawing.resized(chosen, request.width, request.height)
 
 
-def _held(source: Source, owner: str, run: KeptRun, branch: Branch, inner: Approach | None) -> Approach:
-    """How a branch goes that changes its parent only within a mask: the rest is held at what the parent came to."""
+def _held(source: Source, owner: str, run: KeptRun, within: Mask) -> KeepKnown:
+    """What a branch holds that changes its parent only within a mask: the rest, at what the parent came to.
+
+    Of what may change altogether nothing is known: whoever is given the picture does not find it inside.
+    """
     import torch
 
     from studio.diffusion.known import KeepKnown
+    from studio.diffusion.masks import checked_mask, fit_mask
 
-    assert branch.within is not None
-    keep = KeepKnown(source.frames(owner, run)[-1].clean, torch.from_numpy(branch.within), run.request.seed)
-
-    def approach(pipe: Any) -> Passage:
-        passage = inner(pipe) if inner is not None else Passage()
-        return replace(passage, hooks=(*passage.hooks, keep))
-
-    return approach
+    last, mask = source.frames(owner, run)[-1], torch.from_numpy(within)
+    plane = last.step.layout.to_space(last.clean)
+    free = fit_mask(checked_mask(mask).eq(1).double(), tuple(plane.shape[-last.step.layout.axes :]))
+    known = last.step.layout.from_space(torch.where(free.to(plane.device) > 1 - 1e-9, 0, plane), like=last.clean)
+    return KeepKnown(known, mask, run.request.seed)
 
 
 # -- the point to go on from ------------------------------------------------------------------------------------------
@@ -276,9 +318,11 @@ def _painted(source: Source, owner: str, run: KeptRun, branch: Branch, edit: Edi
 
 def _locked(point: ResumePoint, lock: Lock, frames: Sequence[Frame]) -> ResumePoint:
     """The point with bands that follow `frames`, the steps of the recorded run from here on."""
+    from studio.diffusion.edits import held_alone
+
     return point.lock(
         lock.bands,
-        reference=[frame.step for frame in frames],
+        reference=held_alone([frame.step for frame in frames], lock.bands, lock.wavelet, lock.levels),
         wavelet=lock.wavelet,
         levels=lock.levels,
         release=lock.release,

@@ -167,7 +167,10 @@ def build_routes(
         def work(body: bytes) -> Response:
             card = engine.card()
             found = settings_in(body, card.request(), card.max_side)
-            return answer({**dataclasses.asdict(found), "request": found.request.to_dict()})
+            told = {**dataclasses.asdict(found), "request": found.request.to_dict()}
+            if found.branch is not None:
+                told["branch"]["run"] = jobs.run_of(owner_of(request), body, found.branch)
+            return answer(told)
 
         return await opening.taken(request, work)
 

@@ -10,6 +10,7 @@ import pytest
 import pywt
 from conftest import Studio
 from fill_page import FillPage
+from generate_page import GeneratePage
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Route, expect
 from steps_page import SLOW, StepsPage, branch_of, paint_run, stopped_run
@@ -76,6 +77,21 @@ def test_painting_on_a_step_changes_the_picture_there_and_keeps_the_steps_before
     assert changed[painted].mean() > 10
     assert changed[painted].mean() > 4 * changed[~painted].mean()
     expect(steps.page.get_by_role("slider", name="Before and after")).to_be_visible()
+
+
+def test_a_dropped_branch_brings_its_settings_and_leads_to_its_steps(studio: Studio, page: Page, run_id: str) -> None:
+    wish = {"from": 4, "noise": {"seed": 4}, "request": {"prompt": "a castle in the fog"}}
+    branch = branch_of(studio.url, run_id, wish)
+    generate = GeneratePage(page, studio.url)
+    generate.open()
+    generate.drop(page.request.get(f"{studio.url}studio/pictures/{branch}.png").body())
+    expect(generate.prompt).to_have_value("a castle in the fog")
+    expect(page.locator("#wb-steps input[type=number]")).to_have_value(str(STEPS))
+    expect(generate.notice).to_contain_text("it left another run and goes on from step 5 of it, with other noise")
+    generate.notice.get_by_role("link", name="Open it in Steps").click()
+    steps = StepsPage(page, studio.url)
+    steps.expect_shown(branch)
+    steps.expect_step(5)
 
 
 def test_letting_go_of_a_painted_step_leads_back_to_it(steps: StepsPage, run_id: str) -> None:

@@ -34,6 +34,7 @@ from studio.project.run_files import LATENTS
 from studio.project.store import note_in
 from studio.project.thumbnails import ThumbnailCache
 from studio.requests import Fill, TextToImage
+from studio.viewer.branching import Wish, branch_of
 from studio.viewer.viewer import Viewer
 from studio.web.desk import Desk
 from studio.web.routes import build_routes
@@ -49,6 +50,7 @@ class Studio:
     client: TestClient
     room: DocumentRoom
     jobs: Jobs
+    viewer: Viewer
     engine: PacedEngine
     request: TextToImage
 
@@ -66,15 +68,33 @@ class Studio:
         job = self.jobs.submit([self.request.with_seed(seed)], "local")
         return str(self.ended(job)["pictures"][0]["id"])
 
-    def fill(self, seed: int) -> dict[str, Any]:
+    def fill(self, seed: int, **asked: Any) -> dict[str, Any]:
         source = np.random.default_rng(seed).integers(0, 256, (96, 96, 4), np.uint8)
         source[..., 3] = 255
         mask = np.zeros((96, 96), np.uint8)
         mask[20:60, 30:70] = 255
-        fill = Fill.of(self.request.with_seed(seed))
+        fill = Fill.of(self.request.with_seed(seed), **asked)
         filling = Filling.of(fill, source, mask, self.engine.card())
         slot: dict[str, Any] = self.ended(self.jobs.submit_fill(filling, 1, "local"))["pictures"][0]
         return slot
+
+    def branch(self, run: str, uploads: dict[str, np.ndarray] | None = None, **wish: Any) -> str:
+        """The id of the picture that a job makes of a branch."""
+        read = Wish.from_dict(wish, (uploads or {}).get)
+        branch = branch_of(self.viewer, "local", run, read, (self.engine.default_model,))
+        return str(self.ended(self.jobs.submit_branch(branch, "local"))["pictures"][0]["id"])
+
+    def png(self, picture: str) -> bytes:
+        found = self.room.pictures.png("local", picture)
+        assert found is not None
+        return found
+
+    def dropped(self, png: bytes, user: str = "local") -> dict[str, Any]:
+        """What the page is told of a file that is dropped on it."""
+        answer = self.client.post("/studio/import", content=png, headers={"x-user": user} if user != "local" else {})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
 
     def verify(self, picture: str, status: int = 202) -> dict[str, Any]:
         """What the gallery is told in the end."""
@@ -106,7 +126,7 @@ def opened(tiny_engine: Engine, folder: Path) -> Iterator[Studio]:
         model = engine.default_model
         request = TextToImage("a lake", width=64, height=64, num_inference_steps=STEPS, model=model)
         with TestClient(app) as client:
-            yield Studio(client, made, jobs, engine, request)
+            yield Studio(client, made, jobs, viewer, engine, request)
         jobs.close(PATIENCE)
 
 
@@ -154,6 +174,63 @@ def test_a_fill_is_painted_again_from_what_is_kept_beside_it(studio: Studio) -> 
     snapshot = studio.verify(slot["id"])
     assert (snapshot["state"], "let go" in snapshot["error"]) == ("failed", True)
     assert studio.verdict(studio.paint(1)) == IDENTICAL, "the next one works"
+
+
+def _layer_over() -> dict[str, np.ndarray]:
+    layer = np.zeros((64, 64, 4), np.uint8)
+    layer[8:40, 8:40] = (250, 200, 40, 255)
+    return {"layer": layer}
+
+
+PAINTED_OVER = {"from": 1, "edit": {"picture": "layer"}}
+
+
+def test_a_branch_of_the_gallery_is_painted_again_from_its_own_file(studio: Studio) -> None:
+    run = studio.paint(5)
+    branch = studio.branch(run, _layer_over(), **PAINTED_OVER)
+    assert not np.array_equal(read_picture(studio.png(branch)), read_picture(studio.png(run)))
+    assert studio.verdict(branch) == IDENTICAL
+    studio.room.runs.discard("local", run)
+    assert studio.verdict(branch) == IDENTICAL, "also without the run that it left"
+
+
+@pytest.mark.parametrize("intent", ["fill", "remove"])
+def test_a_branch_of_a_fill_is_painted_again_unless_something_was_to_be_taken_away(
+    studio: Studio, tmp_path: Path, intent: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = studio.fill(5, intent=intent, harmonise=1)["id"]
+    size = note_in(studio.png(run))["request"]
+    layer = np.zeros((size["height"], size["width"], 4), np.uint8)
+    layer[16:40, 16:40] = (250, 200, 40, 255)
+    branch = studio.branch(run, {"layer": layer}, **PAINTED_OVER)
+    file = tmp_path / "branch.png"
+    file.write_bytes(studio.png(branch))
+    code = main(["verify", str(file), "--model", studio.engine.default_model])
+    said = capsys.readouterr()
+    if intent == "remove":
+        assert "to be taken away there is not in the file" in said.err
+        assert "to be taken away there is not in the file" in studio.verify(branch, 422)["error"]
+        return
+    assert (code, said.out) == (0, f"{file}: identical\n")
+    assert studio.verdict(branch) == IDENTICAL
+
+
+def test_a_branch_that_is_dropped_leads_to_its_steps_if_they_are_here(studio: Studio) -> None:
+    run = studio.paint(5)
+    branch = studio.branch(run, _layer_over(), **PAINTED_OVER, request={"prompt": "a boat"})
+    other = studio.branch(run, **PAINTED_OVER | {"edit": None, "noise": {"seed": 1}})
+    png = studio.png(branch)
+    told = studio.dropped(png)
+    assert (told["request"]["prompt"], told["exact"]) == ("a boat", False)
+    assert "It is a branch: it left another run and goes on from step 2 of it, painted over there." in told["notes"][0]
+    assert told["branch"]["run"] == {"id": branch, "step": 1, "own": True}
+    assert studio.dropped(studio.png(other))["branch"]["run"]["id"] == other
+    assert studio.dropped(studio.png(run))["branch"] is None
+    assert studio.dropped(png, "eve")["branch"]["run"] is None
+    studio.room.runs.discard("local", branch)
+    assert studio.dropped(png)["branch"]["run"] == {"id": run, "step": 1, "own": False}
+    studio.room.runs.discard("local", run)
+    assert studio.dropped(png)["branch"]["run"] is None
 
 
 def test_what_cannot_be_painted_again_is_said_before_it_waits(studio: Studio) -> None:
