@@ -4,11 +4,13 @@
 //   canvas_stroke    strokes, shapes and fills on pixels           canvas_view     zoom and pan
 //   canvas_tools     the tools and the hand                        canvas_input    pointers, touch, the keyboard's cursor
 //   canvas_acting    the mask that acts                            canvas_overlay  cursor, frame, shapes being drawn
-//   canvas_scribble  an object that is marked by hand
+//   canvas_scribble  an object that is marked by hand             canvas_crop     the frame that becomes the document
 
 import { createActing } from "./canvas_acting.js";
 import { compositeBox } from "./canvas_blend.js";
 import { eachDiffering, statesDiffer, tilesDiffer } from "./canvas_diff.js";
+import { createCrop } from "./canvas_crop.js";
+import { createCropFrame } from "./canvas_crop_frame.js";
 import { createDocument } from "./canvas_document.js";
 import { attachInput } from "./canvas_input.js";
 import { attachKeys, KEYS, showKeys } from "./canvas_keys.js";
@@ -32,7 +34,7 @@ const NO_MASK = new Map();
 const newUuid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Mounts a canvas in `host`, an element with a size of its own. See the methods for what it can do. */
-export function createCanvas(host, { label = "Canvas", fullscreen = host, historyBytes, fetchPixels, fetchState, newId = newUuid, wand } = {}) {
+export function createCanvas(host, { label = "Canvas", fullscreen = host, historyBytes, fetchPixels, fetchState, newId = newUuid } = {}) {
   const element = h("div", { class: "wb-canvas", tabindex: "0", role: "application", "aria-label": label, "aria-roledescription": "canvas", "aria-keyshortcuts": "?", "aria-description": "Arrows move the cursor, Space paints, M changes between mask and paint, question mark lists all keys." });
   const words = h("span", { class: "wb-canvas-words", role: "status" });
   host.append(element, words);
@@ -40,6 +42,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
   const listeners = new Map();
   const emit = (name, detail) => listeners.get(name)?.forEach((listener) => listener(detail));
   let tool = "brush";
+  let earlier = "brush"; // the tool before the crop, which is taken again after it
   let target = "paint";
   let settings = { ...DEFAULTS };
   let live = null; // {state, target}: a stroke in progress
@@ -59,6 +62,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     if (name === "state") turned(detail);
     else emit(name, detail);
     if (name === "loaded") {
+      leaveCrop();
       scribble.drop(true);
       hand.forgetPlaces();
       view.fit();
@@ -71,7 +75,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     eachDiffering(from, to, screen.forgetMask);
     emit("mask", info);
   });
-  const sheet = () => around({ x: 0, y: 0, ...size() }, overlay.beyond);
+  const sheet = () => around(around({ x: 0, y: 0, ...size() }, overlay.beyond), crop.box);
   const view = createView(element, size, sheet, moved, fullscreen);
   const core = {
     size,
@@ -79,7 +83,6 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     view,
     emit,
     newId,
-    wand,
     tool: () => tool,
     target: () => target,
     settings: () => settings,
@@ -96,8 +99,9 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     mode: () => settings.mode,
     decorate: (context, place) => overlay.decorate(context, place),
     before: () => Boolean(before),
-    corners: () => overlay.corners(),
-    dragFrame: (...drag) => overlay.dragFrame(...drag),
+    corners: () => (crop.box ? crop.corners() : overlay.corners()),
+    dragFrame: (...drag) => (crop.box ? crop : overlay).dragFrame(...drag),
+    holds: (x, y) => crop.holds(x, y),
     commit: (op, how) => documentOf.commit(op, how),
     /** A stroke has begun on `strokeTarget` and is seen in `state`; or, with null, is over. */
     live(state, strokeTarget) {
@@ -129,11 +133,15 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       if (timings.length > SAMPLES) timings.shift();
     },
   };
+  const crop = createCrop({ size, view, above: () => (core.above(), cropFrame.refresh()), emit });
+  core.crop = crop;
   const scribble = createScribble({ head, mode: core.mode, acting: core.acting, changed: (box) => screen.forgetMask(box), above: core.above, emit });
   core.scribble = scribble;
   const hand = createHand(core);
   core.hand = hand;
   const screen = createScreen(element, core, view);
+  const cropFrame = createCropFrame(element, crop, view); // its handles lie above what is drawn
+  core.cropFrame = cropFrame;
   const overlay = createOverlay(element, core, view);
   const input = attachInput(element, core);
 
@@ -146,6 +154,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     } else if (differs) screen.forget(differs);
     acting.now();
     scribble.refresh(true);
+    if (crop.box && (!from || from.width !== to.width || from.height !== to.height)) crop.begin();
     if (!from || from.width !== to.width || from.height !== to.height) {
       const [old, now] = [from?.layers[0], to.layers.find(({ id }) => id === from?.layers[0]?.id)];
       if (old && now) view.follow(now.x - old.x, now.y - old.y);
@@ -157,6 +166,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
   function moved() {
     screen.moved();
     overlay.refresh();
+    cropFrame.refresh();
     emit("view", { zoom: view.zoom });
   }
 
@@ -173,6 +183,10 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     clearTimeout(speaking);
     speaking = setTimeout(() => {
       const { x, y } = overlay.cursor ?? { x: 0, y: 0 };
+      if (crop.box) {
+        words.textContent = `${crop.label} at ${crop.words()}.`;
+        return;
+      }
       const marking = scribbling() ? ` ${settings.mark === "on" ? "On the object" : "Beside the object"}, ${scribble.marks.length} marks.` : null;
       const moved = tool === "move" && head()?.layers.find(({ id }) => id === head().active);
       if (moved) {
@@ -184,14 +198,22 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     }, REST);
   }
 
+  function leaveCrop() {
+    if (tool !== "crop") return;
+    input.drop(); // a handle that is still held
+    canvas.tool = earlier;
+  }
+
   const scribbling = () => scribbles(tool, settings);
   const picture = (box, channels, data) => ({ width: box.width, height: box.height, channels, data });
   const whole = () => ({ x: 0, y: 0, width: head().width, height: head().height });
   const asLayer = ({ picture: pixels, x, y, opacity = 100, instead = null }) => ({ id: "staged", x, y, visible: true, opacity, tiles: tilesOf(pixels), instead });
-  /** `variation`: {picture, x, y, instead}, shown as if it were staged; or true, for the one that is. */
-  function composite({ box = whole(), without = [], staged: variation = false } = {}) {
+  const layerOf = (id) => head().layers.find((layer) => layer.id === id);
+  const alone = (id) => ({ ...head(), layers: [{ ...layerOf(id), visible: true, opacity: 100 }] });
+  /** `variation`: {picture, x, y, instead}, shown as if it were staged; or true, for the one that is. `only`: a layer by itself. */
+  function composite({ box = whole(), without = [], only = null, staged: variation = false } = {}) {
     const layer = variation === true ? staged : variation && asLayer(variation);
-    return picture(box, 4, compositeBox(head(), box, { without, extra: layer ? [layer] : [] }));
+    return picture(box, 4, compositeBox(only ? alone(only) : head(), box, { without, extra: layer ? [layer] : [] }));
   }
   const effectiveMask = ({ box = whole() } = {}) => picture(box, 1, readBox(acting.now().tiles, 1, box));
   const rawMask = (id) => picture(whole(), 1, readBox((id ? head().masks.find((mask) => mask.id === id) : head().mask).tiles, 1, whole()));
@@ -222,6 +244,8 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     unfinished: () => hand.unfinished(),
 
     composite,
+    /** Another object whenever what `composite` answers, of all layers or of one, may be another picture. */
+    seen: (id = null) => (id ? layerOf(id) : head().layers),
     effectiveMask,
     rawMask,
     compositePng: (how) => encodePng(composite(how)),
@@ -249,7 +273,12 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       return tool;
     },
     set tool(name) {
-      if (!TOOLS.some((known) => known.name === name) || hand.doing) return;
+      if (!TOOLS.some((known) => known.name === name) || hand.doing || (name === "crop" && !head())) return;
+      if (name === "crop" && !crop.box) {
+        earlier = tool;
+        input.keyboardOff();
+        crop.begin();
+      } else if (name !== "crop" && crop.box) crop.drop();
       tool = name;
       element.dataset.tool = name;
       input.shown();
@@ -276,11 +305,24 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       active: { get: scribbling },
       take: { value: () => emit("scribble", { take: true }) },
     }),
+    /** The frame of the crop, while that is the tool; told as "crop". Applied or let go of, the tool before it is taken again. */
+    crop: Object.create(crop, {
+      apply: {
+        value() {
+          hand.end();
+          const { box, changes } = crop;
+          leaveCrop();
+          return changes ? documentOf.commit({ id: newId(), op: "crop", ...box, label: "Crop" }) : null;
+        },
+      },
+      cancel: { value: leaveCrop },
+    }),
     swapColors: () => set({ color: settings.color2, color2: settings.color }),
 
     view,
     overlay: {
       setFrame: (box, how) => overlay.setFrame(box, how),
+      wait: (where) => overlay.wait(where),
       /** Shows {picture, x, y} on top of everything, or, with `instead`, in the place of the layer of that id. */
       setStaged(variation) {
         const was = staged;
@@ -328,6 +370,7 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
       input.destroy();
       screen.destroy();
       overlay.destroy();
+      cropFrame.destroy();
       listeners.clear();
       element.remove();
       words.remove();
@@ -340,13 +383,19 @@ export function createCanvas(host, { label = "Canvas", fullscreen = host, histor
     cancel() {
       const drew = hand.cancel();
       if (drew) input.drop();
-      if (drew || !scribble.marks.length) return drew;
-      scribble.drop();
+      if (drew || (!crop.box && !scribble.marks.length)) return drew;
+      if (crop.box) leaveCrop();
+      else scribble.drop();
       return true;
     },
     take: () => canvas.scribble.take(),
-    swap: () => (scribbling() ? set({ mark: settings.mark === "on" ? "beside" : "on" }) : canvas.swapColors()),
-    nudge: (dx, dy) => hand.nudge(dx, dy),
+    swap: () => (crop.box ? crop.turn() : scribbling() ? set({ mark: settings.mark === "on" ? "beside" : "on" }) : canvas.swapColors()),
+    nudge(dx, dy) {
+      if (tool === "move") return hand.nudge(dx, dy);
+      crop.nudge(dx, dy);
+      if (document.activeElement === element) saySoon(); // a handle says it itself
+      return undefined;
+    },
     far: () => Math.max(8, Math.round(settings.size / 2)),
     source: () => overlay.cursor && tool === "clone" && hand.setSource(overlay.cursor.x, overlay.cursor.y),
   });

@@ -1,13 +1,14 @@
 // Which pixels belong to the one that was pointed at: those of about its colour that hang together, or all of them.
 
 import { compositeBox } from "./canvas_blend.js";
+import { alikeTo } from "./canvas_colour.js";
 import { FULL } from "./canvas_raster.js";
 import { eachTile, overlap, TILE } from "./canvas_tiles.js";
 
 /**
  * Covers, in the grid of `coverage`, the region around (x, y). `state` is the document; `layers` those whose composite is
- * looked at. `tolerance` 0 to 255: how far each of red, green, blue and alpha may be from the pixel's own. With
- * `contiguous`, pixels must hang together by their sides. (dx, dy) is where the document's corner lies in the grid.
+ * looked at. `tolerance` 0 to 255: how different a colour may look (`canvas_colour.js`). With `contiguous`, pixels must
+ * hang together by their sides. (dx, dy) is where the document's corner lies in the grid.
  */
 export function coverAlike(coverage, { state, layers, x, y, tolerance, contiguous, dx, dy }) {
   const { width, height } = state;
@@ -37,15 +38,7 @@ export function coverAlike(coverage, { state, layers, x, y, tolerance, contiguou
   }
 }
 
-function alike(state, col, row, aim, tolerance) {
-  const pixels = compositeBox(state, { x: col * TILE, y: row * TILE, width: TILE, height: TILE });
-  const made = new Uint8Array(TILE * TILE);
-  const [red, green, blue, alpha] = aim;
-  for (let k = 0, p = 0; k < made.length; k += 1, p += 4) {
-    made[k] = Math.max(Math.abs(pixels[p] - red), Math.abs(pixels[p + 1] - green), Math.abs(pixels[p + 2] - blue), Math.abs(pixels[p + 3] - alpha)) <= tolerance ? 1 : 0;
-  }
-  return made;
-}
+const alike = (state, col, row, aim, tolerance) => alikeTo(compositeBox(state, { x: col * TILE, y: row * TILE, width: TILE, height: TILE }), aim, tolerance);
 
 /** Marks what hangs together with (x, y), run by run. */
 function spread(x, y, width, height, alikeAt) {

@@ -10,8 +10,8 @@ const EDGES = ["rect", "ellipse", "lasso", "object"];
 const PINCH = 0.01; // the same for a trackpad's pinch, whose px are small
 
 /**
- * `core`: hand, view, tool(), settings(), set(), frame() and dragFrame(corner, x, y, done), cursor(place | null), say(),
- * measured(ms). Answers what keys need: {held, keyboard}.
+ * `core`: hand, view, tool(), settings(), set(), corners() and dragFrame(corner, x, y, done), holds(x, y), cursor(place | null),
+ * say(), measured(ms). Answers what keys need: {held, keyboard}.
  */
 export function attachInput(element, core) {
   const { hand, view } = core;
@@ -48,14 +48,16 @@ export function attachInput(element, core) {
    */
   function cornerAt(event) {
     const reach = event.pointerType === "touch" ? GRIP.touch : GRIP.mouse;
+    let nearest = null; // the handles of a small frame lie over each other
     for (const { name, x, y, outwards } of core.corners()) {
       const at = view.toClient(x, y);
       const [right, down] = [event.clientX - at.x, event.clientY - at.y];
       const far = Math.max(Math.abs(right), Math.abs(down));
       const beside = (name.includes("w") ? -right : right) > 1 && (name.includes("n") ? -down : down) > 1;
-      if (outwards || core.tool() === "hand" ? far <= reach : beside && far <= BESIDE * reach) return name;
+      const held = outwards || core.tool() === "hand" ? far <= reach : beside && far <= BESIDE * reach;
+      if (held && far < (nearest?.far ?? Infinity)) nearest = { name, far };
     }
-    return null;
+    return nearest?.name ?? null;
   }
 
   function capture(event) {
@@ -124,7 +126,7 @@ export function attachInput(element, core) {
     }
     stir(event);
     const { x, y } = view.toDocument(event.clientX, event.clientY);
-    if (!keyboard) core.cursor({ x, y, seen: event.pointerType !== "touch", corner: !stroke && !holding && cornerAt(event) });
+    if (!keyboard) core.cursor({ x, y, seen: event.pointerType !== "touch", corner: !stroke && !holding && (cornerAt(event) ?? (core.holds(x, y) && "all")) });
   });
 
   const over = (event) => {
@@ -132,9 +134,8 @@ export function attachInput(element, core) {
     if (pinch && fingers.size < 2) pinch = null;
     if (grip?.id === event.pointerId) {
       const { x, y } = view.toDocument(event.clientX, event.clientY);
-      if (event.type === "pointerup") core.dragFrame(grip.corner, x, y, true);
-      else core.dragFrame(grip.corner, null, null, true);
-      grip = null;
+      if (event.type === "pointerup") core.dragFrame(grip.corner, x, y, false);
+      letGo();
     }
     if (pan?.id === event.pointerId) pan = null;
     if (stroke?.id === event.pointerId) {
@@ -165,6 +166,12 @@ export function attachInput(element, core) {
     return { far: Math.max(1, Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY)), x: (a.clientX + b.clientX) / 2, y: (a.clientY + b.clientY) / 2 };
   }
 
+  /** The frame's corner stays where it was dragged to. */
+  function letGo() {
+    if (grip) core.dragFrame(grip.corner, null, null, true);
+    grip = null;
+  }
+
   function beginPinch() {
     if (stroke) {
       const short = performance.now() - stroke.at < SECOND_FINGER;
@@ -172,7 +179,8 @@ export function attachInput(element, core) {
       if (short) hand.cancel(); // the first finger of two, not a stroke
       else hand.end();
     }
-    pan = grip = null;
+    pan = null;
+    letGo();
     pinch = spread();
   }
 
@@ -198,7 +206,7 @@ export function attachInput(element, core) {
 
   // the keyboard's own cursor
   function keyboardOn() {
-    if (keyboard) return;
+    if (keyboard || core.tool() === "crop") return; // a frame has handles of its own
     const { width, height } = core.size();
     keyboard = { x: Math.floor(width / 2), y: Math.floor(height / 2), drawing: false, ...core.lastCursor() };
     core.cursor({ ...keyboard, seen: true, keyboard: true });
@@ -266,6 +274,7 @@ export function attachInput(element, core) {
     get keyboard() {
       return keyboard;
     },
+    keyboardOff,
     get drawing() {
       return Boolean(stroke || keyboard?.drawing);
     },
@@ -276,7 +285,8 @@ export function attachInput(element, core) {
     },
     shown,
     drop() {
-      stroke = pan = grip = pinch = null;
+      letGo();
+      stroke = pan = pinch = null;
       fingers.clear();
     },
     destroy: () => stop.abort(),

@@ -7,6 +7,7 @@ import { TOOLS } from "./canvas_tools.js";
 /** [keys as they are read, what they do], for the list and for help. */
 export const KEYS = [
   ["V", "Move the layer (arrows: 1 px, with Shift 10 px)"],
+  ["Shift C", "Crop (Tab: the next handle, arrows: 1 px, with Shift 10 px, X: turn, Enter: apply)"],
   ["B", "Brush"],
   ["E", "Eraser"],
   ["L", "Lasso"],
@@ -42,13 +43,14 @@ export const KEYS = [
   ["+ and −", "Zoom (also the wheel)"],
   ["0 and 1", "Fit, 100 %"],
   ["F", "Full screen"],
-  ["Escape", "Let go of what is being drawn, or of the scribble"],
+  ["Escape", "Let go of what is being drawn, of the scribble, or of the crop"],
   ["?", "This list"],
 ];
 
-const NUDGE = 10; // px of a layer with Shift
+const NUDGE = 10; // px of a layer, or of the crop's frame, with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const BY_KEY = Object.fromEntries(TOOLS.filter(({ key }) => key).map(({ key, name }) => [key, name]));
+const byKey = (wanted) => Object.fromEntries(TOOLS.filter(({ key, shift = false }) => key && shift === wanted).map(({ key, name }) => [key, name]));
+const [BY_KEY, BY_SHIFT] = [byKey(false), byKey(true)];
 
 /** What a key does to the canvas together with Ctrl or Cmd, wherever the focus is; null for nothing. */
 export function commandOf(event, canvas) {
@@ -59,7 +61,7 @@ export function commandOf(event, canvas) {
   return (event.shiftKey ? shifted : alone)[event.key.toLowerCase()] ?? null;
 }
 
-/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far(), nudge(dx, dy), take(), source()}. */
+/** `canvas`: the public interface; `input`: what attachInput answers; `acts`: {cancel(), swap(), far(), nudge(dx, dy), take(), source()}. The crop's handles lie in `element`, so that its keys are theirs. */
 export function attachKeys(element, canvas, input, acts) {
   const stop = new AbortController();
 
@@ -93,11 +95,14 @@ export function attachKeys(element, canvas, input, acts) {
       act();
     } else if (key in ARROWS) {
       const [right, down] = ARROWS[key];
-      if (canvas.tool === "move" && !input.keyboard?.drawing) acts.nudge(right * (event.shiftKey ? NUDGE : 1), down * (event.shiftKey ? NUDGE : 1));
+      const far = event.shiftKey ? NUDGE : 1;
+      if (canvas.tool === "crop" || (canvas.tool === "move" && !input.keyboard?.drawing)) acts.nudge(right * far, down * far);
       else input.step(right, down, event.shiftKey ? acts.far() : 1);
     } else if (key === " ") {
       if (!event.repeat && input.keyboard) input.press({ shift: event.shiftKey, alt: event.altKey });
       else if (!input.keyboard) input.hold(true);
+    } else if (key === "Enter" && canvas.tool === "crop") {
+      if (!event.repeat) canvas.crop.apply();
     } else if (key === "Enter" && canvas.scribble.marks.length && !input.drawing) {
       if (!event.repeat) acts.take();
     } else if (key === "Enter") {
@@ -117,6 +122,8 @@ export function attachKeys(element, canvas, input, acts) {
     } else if (event.altKey) return;
     else if (key in BY_KEY && !event.shiftKey) {
       if (!event.repeat) canvas.tool = BY_KEY[key];
+    } else if (key in BY_SHIFT && event.shiftKey) {
+      if (!event.repeat) canvas.tool = BY_SHIFT[key];
     } else if (key in plain && !(event.shiftKey && /[a-z]/.test(key) && key.length === 1)) {
       if (!event.repeat || "+=-".includes(key)) plain[key]();
     } else return;

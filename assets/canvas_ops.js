@@ -7,7 +7,7 @@ import { compositeBox, overLayer } from "./canvas_blend.js";
 import { REACH } from "./canvas_mask.js";
 import { invertedTiles } from "./canvas_mask_tiles.js";
 import { strokeOnto } from "./canvas_stroke.js";
-import { makeTile, moveTiles, readBox, tilesOf } from "./canvas_tiles.js";
+import { makeTile, moveTiles, overlap, placeOf, readBox, renumber, TILE, tilesOf } from "./canvas_tiles.js";
 
 export const SMALLEST = 1; // px, a side of a document
 export const LARGEST = 4096;
@@ -102,11 +102,29 @@ function shifted({ x, y, facts }, dx, dy) {
   return { x: x + dx, y: y + dy, facts: frame ? { ...facts, frame: { ...frame, x: frame.x + dx, y: frame.y + dy } } : (facts ?? null) };
 }
 
-/** A layer with its corner at (x, y). A fill is done again where it lies, so what was said of its old place goes. */
+/** The same where the picture below is another one then: a fill is done again where it lies, so what was said of its old place goes. */
+function shiftedAway(layer, dx, dy) {
+  const moved = shifted(layer, dx, dy);
+  return moved.facts?.fill ? { ...moved, facts: { ...moved.facts, mask: null, drawn: false } } : moved;
+}
+
+/** A layer with its corner at (x, y). */
 function placedAt(layer, x, y) {
   const [dx, dy] = [clamp(x, -FARTHEST, FARTHEST) - layer.x, clamp(y, -FARTHEST, FARTHEST) - layer.y];
-  const moved = shifted(layer, dx, dy);
-  return (dx || dy) && moved.facts?.fill ? { ...moved, facts: { ...moved.facts, mask: null, drawn: false } } : moved;
+  return dx || dy ? shiftedAway(layer, dx, dy) : shifted(layer, dx, dy);
+}
+
+/** A layer with its origin near the document's corner, and without the tiles that lie too far off ever to be seen again. */
+function nearby(layer, { width, height }) {
+  const reach = { x: -LARGEST - layer.x, y: -LARGEST - layer.y, width: width + 2 * LARGEST, height: height + 2 * LARGEST };
+  const seen = ([key]) => {
+    const [col, row] = placeOf(key);
+    return overlap(reach, { x: col * TILE, y: row * TILE, width: TILE, height: TILE });
+  };
+  const tiles = [...layer.tiles].every(seen) ? layer.tiles : new Map([...layer.tiles].filter(seen));
+  if (Math.max(Math.abs(layer.x), Math.abs(layer.y)) <= FARTHEST) return { ...layer, tiles };
+  const [cols, rows] = [Math.round(layer.x / TILE), Math.round(layer.y / TILE)];
+  return { ...layer, x: layer.x - cols * TILE, y: layer.y - rows * TILE, tiles: renumber(tiles, cols, rows) };
 }
 
 function placed(layers, layer, index) {
@@ -206,6 +224,14 @@ const ACTS = {
       return { ...moved, tiles: moveTiles(layer.tiles, 4, 0, 0, { x: -moved.x, y: -moved.y, width, height }) };
     });
     const move = (mask) => ({ ...mask, tiles: moveTiles(mask.tiles, 1, dx, dy, within) });
+    return { ...state, width, height, layers, mask: move(state.mask), masks: state.masks.map(move) };
+  },
+
+  /** The document becomes the box. Layers keep what lies beyond it; masks are only what can be seen. */
+  crop(state, { x, y, width, height }) {
+    checkSize(width, height);
+    const layers = state.layers.map((layer) => nearby({ ...layer, ...shiftedAway(layer, -x, -y) }, { width, height }));
+    const move = (mask) => ({ ...mask, tiles: moveTiles(mask.tiles, 1, -x, -y, { x: 0, y: 0, width, height }) });
     return { ...state, width, height, layers, mask: move(state.mask), masks: state.masks.map(move) };
   },
 };

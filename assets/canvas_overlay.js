@@ -20,6 +20,7 @@ export function createOverlay(room, core, view) {
   let staged = null; // a variation that reaches beyond the document: {canvas, x, y}
   let dragged = null; // the frame's box when a drag of it began
   let place = null; // where the cursor is: {x, y, seen, keyboard}
+  const waiting = new Set(); // what somebody thinks about: {x, y} or {x, y, width, height}
 
   function corners() {
     if (!frame?.handles) return [];
@@ -63,10 +64,12 @@ export function createOverlay(room, core, view) {
       }
     };
     if (staged && !core.before()) drawBeyond(context, across, down, scale);
+    core.cropFrame.decorate(context, { across, down, twice, ratio });
     if (frame) drawFrame(context, { across, down, twice, ratio });
     const { doing, source } = core.hand;
     for (const mark of core.scribble.marks) drawMark(context, mark, { across, down, scale, ratio });
     if (doing?.mark) drawMark(context, doing.mark, { across, down, scale, ratio });
+    for (const where of waiting) drawWaiting(context, where, { across, down, twice, scale, ratio });
     if (doing?.points?.length) drawShape(context, doing, { across, down, twice, scale });
     if (source && core.tool() === "clone") {
       const at = source.shift && place && core.hand.doing ? { x: place.x + source.shift.dx, y: place.y + source.shift.dy } : source;
@@ -192,6 +195,19 @@ export function createOverlay(room, core, view) {
     context.restore();
   }
 
+  /** A box that is dashed, or a ring around a point. */
+  function drawWaiting(context, { x, y, width, height }, { across, down, twice, scale, ratio }) {
+    context.save();
+    context.setLineDash([5 * ratio, 4 * ratio]);
+    twice(1.4, () => {
+      context.beginPath();
+      if (width) context.rect(across(x), down(y), width * scale, height * scale);
+      else context.arc(across(x + 0.5), down(y + 0.5), 9 * ratio, 0, 2 * Math.PI);
+      context.stroke();
+    });
+    context.restore();
+  }
+
   function placeHud() {
     hud.hidden = !frame?.label;
     if (hud.hidden) return;
@@ -217,6 +233,16 @@ export function createOverlay(room, core, view) {
       if (dragged) return; // the hand that drags it is right
       frame = box && { box: { ...box }, label, handles, beyond };
       core.above();
+    },
+    /** Marks a place that somebody thinks about; answers what ends it. */
+    wait({ x, y, width = 0, height = 0 }) {
+      const where = { x, y, width, height };
+      waiting.add(where);
+      core.above();
+      return () => {
+        waiting.delete(where);
+        core.above();
+      };
     },
     get cursor() {
       return place;

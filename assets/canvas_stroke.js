@@ -70,7 +70,8 @@ function maskTarget(state, op) {
   const anew = op.op !== "stroke" && (op.settings.mode === "replace" || op.settings.mode === "intersect");
   const draft = new Draft(anew ? new Map() : state.mask.tiles, 1);
   const withTiles = (tiles) => ({ ...state, mask: { ...state.mask, tiles } });
-  return { draft, before: state.mask.tiles, layer: null, dx: 0, dy: 0, live: withTiles(draft.tiles), done: withTiles };
+  const layer = state.layers.find(({ id }) => id === op.layer) ?? null; // the one that is looked at, if it is not all of them
+  return { draft, before: state.mask.tiles, layer, dx: 0, dy: 0, live: withTiles(draft.tiles), done: withTiles };
 }
 
 /** The same layer with its origin at or before the document's corner, so that no tile needs a number below 0. */

@@ -8,13 +8,14 @@ export function createToolbar(canvas, { vertical = true, tools = TOOLS } = {}) {
   const presses = new Map();
   const parts = [];
   let group = tools[0]?.group;
-  for (const { name, label, key, icon, group: own } of tools) {
+  for (const { name, label, key, shift, icon, group: own } of tools) {
     if (own !== group) parts.push(h("hr", { "aria-hidden": "true" }));
     group = own;
-    const press = button("quiet icon", key ? `${label} (${key.toUpperCase()})` : label, icon, () => (canvas.tool = name));
+    const keys = `${shift ? "Shift+" : ""}${key.toUpperCase()}`;
+    const press = button("quiet icon", key ? `${label} (${keys})` : label, icon, () => (canvas.tool = name));
     press.classList.add("wb-tool");
     press.setAttribute("aria-label", label);
-    if (key) press.setAttribute("aria-keyshortcuts", key.toUpperCase());
+    if (key) press.setAttribute("aria-keyshortcuts", keys);
     press.dataset.tool = name;
     presses.set(name, press);
     parts.push(press);

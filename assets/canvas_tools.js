@@ -6,17 +6,18 @@ import { apply } from "./canvas_ops.js";
 import { beginStroke, boxOf, POINT, pointOf } from "./canvas_stroke.js";
 import { around } from "./canvas_tiles.js";
 
-/** In the order of the tool column. `uses`: the settings that act on it. `icon`: a name in dom.js. */
+/** In the order of the tool column. `shift`: its key is one with Shift. `uses`: the settings that act on it. `icon`: a name in dom.js. */
 export const TOOLS = [
   { name: "hand", label: "Pan", key: "", icon: "hand", group: 0, uses: [] },
   { name: "zoom", label: "Zoom", key: "", icon: "zoom", group: 0, uses: [] },
   { name: "move", label: "Move the layer", key: "v", icon: "move", group: 0, uses: [] },
+  { name: "crop", label: "Crop", key: "c", shift: true, icon: "crop", group: 0, uses: [] },
   { name: "brush", label: "Brush", key: "b", icon: "brush", group: 1, uses: ["size", "hardness", "opacity", "flow", "pressureSize", "pressureOpacity", "withinMask"] },
   { name: "eraser", label: "Eraser", key: "e", icon: "eraser", group: 1, uses: ["size", "hardness", "opacity", "flow", "pressureSize", "pressureOpacity", "withinMask"] },
   { name: "lasso", label: "Lasso", key: "l", icon: "lasso", group: 1, uses: ["mode", "opacity"] },
   { name: "rect", label: "Rectangle", key: "r", icon: "rectangle", group: 1, uses: ["mode", "opacity"] },
   { name: "ellipse", label: "Ellipse", key: "o", icon: "ellipse", group: 1, uses: ["mode", "opacity"] },
-  { name: "wand", label: "Wand", key: "w", icon: "wand", group: 1, uses: ["tolerance", "contiguous", "sample", "mode"] },
+  { name: "wand", label: "Wand", key: "w", icon: "wand", group: 1, uses: ["tolerance", "contiguous", "sample", "fitEdge", "mode"] },
   { name: "object", label: "Cut out an object", key: "q", icon: "cutout", group: 1, uses: ["by", "mode"] },
   { name: "line", label: "Line", key: "u", icon: "line", group: 2, uses: ["size", "hardness", "opacity", "withinMask"] },
   { name: "fill", label: "Fill", key: "g", icon: "bucket", group: 2, uses: ["tolerance", "contiguous", "sample", "opacity", "withinMask"] },
@@ -39,6 +40,7 @@ export const DEFAULTS = {
   mode: "add",
   by: "box",
   mark: "on",
+  fitEdge: false, // of a wand: as soft as the picture's, by whoever can think about that
   withinMask: false,
   pressureSize: true,
   pressureOpacity: false,
@@ -86,10 +88,11 @@ function settingsFor(tool, settings) {
 
 /**
  * The hand. `core`: head() -> state, target(), settings(), commit(op, label, state?), newId(), changed(box, mask?), emit(),
- * tool(), wand. Positions are document px; `mods`: {shift, alt, erases}.
+ * tool(). Positions are document px; `mods`: {shift, alt, erases}.
  */
 export function createHand(core) {
-  let doing = null; // {kind, op, stroke?, points, mark?}, or a layer that is moved: {kind, layer, start, place, shown, from}
+  // {kind, op, stroke?, points, mark?}, a layer that is moved: {kind, layer, start, place, shown, from}, or the crop's frame: {kind, drag}
+  let doing = null;
   let source = null; // where clone copies from: {x, y}
   let shift = null; // how far from there the copy lies, kept between strokes
   let lastEnd = null; // for straight lines with Shift
@@ -131,6 +134,10 @@ export function createHand(core) {
     if (tool === "picker" || (mods.alt && (tool === "brush" || tool === "fill"))) return pick(x, y);
     if (tool === "clone" && mods.alt) return setSource(x, y);
     if (tool === "move") return pickUp(point);
+    if (tool === "crop") {
+      doing = { kind: "crop", drag: core.crop.grab(x, y) };
+      return;
+    }
     if (scribbles(tool, settings)) {
       const on = (settings.mark === "on") !== Boolean(mods.alt || mods.erases);
       doing = { kind: "mark", mark: { on, size: settings.size, points: [...point] } };
@@ -243,6 +250,7 @@ export function createHand(core) {
       return;
     }
     if (doing.kind === "move") return carry(snapped.slice(-POINT), mods);
+    if (doing.kind === "crop") return doing.drag.to(...points.slice(-POINT));
     if (doing.kind === "mark") {
       doing.mark.points.push(...snapped);
       core.above();
@@ -278,6 +286,7 @@ export function createHand(core) {
       return;
     }
     if (done.kind === "move") return putDown(done);
+    if (done.kind === "crop") return undefined;
     core.above();
     if (done.kind === "mark") {
       core.scribble.add(done.mark);
@@ -304,15 +313,20 @@ export function createHand(core) {
     core.commit({ ...opFor("shape", tool, target, layer, settings), points, label: labelOf(tool, target, takes) });
   }
 
-  async function flood(tool, target, layer, point, mods) {
+  function flood(tool, target, layer, point, mods) {
     const settings = settingsFor("flood", core.settings());
     if (target !== "mask") settings.mode = "add";
     else if (mods.alt) settings.mode = "subtract";
     if (tool === "wand") settings.opacity = 100;
-    const { width, height } = core.head();
+    const { width, height, layers, active } = core.head();
     if (point[0] < 0 || point[1] < 0 || point[0] >= width || point[1] >= height) return;
-    if (tool === "wand" && core.wand) await core.wand(Math.floor(point[0]), Math.floor(point[1]), settings);
-    else core.commit({ ...opFor("fill", tool, target, layer, settings), points: point, label: labelOf(tool, target, false) });
+    const looked = settings.sample === "layer" ? layers.find(({ id }) => id === active) : null;
+    if (tool === "wand" && core.settings().fitEdge) {
+      const { mode, tolerance, contiguous } = settings;
+      core.emit("select", { tool, x: Math.floor(point[0]), y: Math.floor(point[1]), tolerance, contiguous, layer: looked?.id ?? null, mode });
+      return;
+    }
+    core.commit({ ...opFor("fill", tool, target, layer ?? looked, settings), points: point, label: labelOf(tool, target, false) });
   }
 
   function pick(x, y) {
@@ -336,8 +350,9 @@ export function createHand(core) {
   /** Lets go of what is being drawn, as if it had not been begun. */
   function cancel() {
     if (!doing) return false;
-    const { kind, op, stroke, shown } = doing;
+    const { kind, op, stroke, shown, drag } = doing;
     doing = null;
+    drag?.back();
     if (kind === "move") {
       core.live(null);
       turn(shown, core.head());

@@ -9,6 +9,7 @@ import { button, h } from "./dom.js";
 import { documentOf, layerOf, putBackInto } from "./fill_back.js";
 import { createColours } from "./fill_colours.js";
 import { documentOfPicture, emptyDocument, load, nameOf, recover } from "./fill_document.js";
+import { createCropBar } from "./fill_crop.js";
 import { createDocuments } from "./fill_documents.js";
 import { createEmpty } from "./fill_empty.js";
 import { bounded, createExpandRow } from "./fill_expand.js";
@@ -22,12 +23,12 @@ import { address, addressed, keepLastDocument, keepStep, keptStep, lastDocument,
 import { createMaskView } from "./fill_mask.js";
 import { createOptions } from "./fill_options.js";
 import { count, menus } from "./fill_parts.js";
-import { planOf } from "./fill_plan.js";
+import { framed, planOf } from "./fill_plan.js";
 import { createPromptBar } from "./fill_prompt.js";
 import { createFillRun } from "./fill_run.js";
 import { createSays } from "./fill_says.js";
 import { createScribbleBar } from "./fill_scribble.js";
-import { cutOut, refine } from "./fill_selections.js";
+import { refine, select } from "./fill_selections.js";
 import * as server from "./fill_server.js";
 import { createSettings, INTENTS, settingsOf } from "./fill_settings.js";
 import { createShown } from "./fill_shown.js";
@@ -41,7 +42,7 @@ import { openInSteps, openUnfinished } from "./steps_link.js";
 
 const RETRY = 2000; // ms until the server is asked again
 
-const settings = createSettings();
+const settings = createSettings((found) => sync?.keep(found));
 const { values } = settings;
 
 const draw = () => shown.draw();
@@ -106,7 +107,7 @@ function build() {
     () => session?.model.title || "The model",
     (prompt) => change({ prompt }),
   );
-  const past = createPast(canvas, { current: () => current, busy: () => run.busy(), ready: () => parts.scribble.settle(), settled: () => sync.settled(), openSteps: openInSteps, notice, report, announce });
+  const past = createPast(canvas, { current: () => current, picked: () => picked(canvas.layers.find(({ id }) => id === canvas.activeId)), busy: () => run.busy(), ready: () => parts.scribble.settle(), settled: () => sync.settled(), openSteps: openInSteps, notice, report, announce });
   parts = {
     files,
     past,
@@ -117,13 +118,14 @@ function build() {
     prompt: createPromptBar({ intent: takeIntent, typed: (prompt) => change({ prompt }, false), go }, words.element),
     expand: createExpandRow((next) => takeBox(next)),
     variations: createVariations({ choose: run.choose, keep, more: () => attempt(run.more(values)), discard: run.discard, stop: run.stop }, run.draw),
-    layers: createLayersView(canvas, { picked }),
+    layers: createLayersView(canvas, { picked, openSteps: openInSteps, others: (layer) => (dock(false), attempt(run.recall(layer).then(notice))) }),
     mask: createMaskView(canvas, { refine: () => busy(refine(canvas)), importMask: files.chooseMask, exportMask: () => files.saveMask("picture") }),
     context: createContextView({ set: change }),
     how: createHowView({ set: change, openSteps: () => openInSteps(again.facts.run) }),
     strokes: createStrokes(canvas, { start: (start) => change({ start }) }),
     steps: createStepMode(canvas, { left: leftStep, notice }),
     scribble: createScribbleBar(canvas, { kept: (marks) => journal?.marks(marks) }),
+    crop: createCropBar(canvas, { blocked: () => (parts.steps.active() ? "A step of a run keeps its size." : run.busy() ? "Keep a variation or discard them first." : null), resized: forgetFill, notice }),
     empty: createEmpty({ file: files.choose, make: documents.makeNew, open, bin: documents.openBin, generate: () => document.getElementById("wb-generate-button")?.click() }),
     busy: h("div", { class: "wb-fill-busy", hidden: true }),
   };
@@ -137,7 +139,7 @@ function build() {
   tools.classList.add("wb-fill-toolbar");
   const column = h("div", { class: "wb-fill-tools" }, tools, parts.colours.element);
   parts.idle = [parts.options.element, column, parts.dock.querySelector(".wb-dock-body")]; // without a document
-  const above = h("div", { class: "wb-fill-top" }, parts.steps.element, parts.scribble.element, says.element);
+  const above = h("div", { class: "wb-fill-top" }, parts.steps.element, parts.scribble.element, parts.crop.element, says.element);
   stage.append(parts.options.smallBadge, above, parts.busy, parts.prompt.element, parts.empty.element, says.live);
   room.replaceChildren(h("h1", { class: "wb-hidden-words" }, "Fill"), parts.options.element, column, stage, parts.dock, files.drop, ...files.fields, ...menus);
 
@@ -147,7 +149,7 @@ function build() {
   canvas.target = "mask";
   canvas.on("mask", maskTurned);
   canvas.on("frame", frameDragged);
-  canvas.on("select", (wish) => busy(cutOut(canvas, wish)));
+  canvas.on("select", (wish) => busy(select(canvas, wish)));
   canvas.on("notice", ({ words }) => notice(words));
   for (const event of ["loaded", "history", "change", "tool", "scribble"]) canvas.on(event, () => !canvas.empty && draw());
   canvas.on("layers", layersTurned);
@@ -190,9 +192,7 @@ async function meet() {
     return openUnfinished(unfinished);
   }
   if (current && (!asked || asked === current.id)) return address(current.id);
-  const wanted = await parts.documents.first([asked, lastDocument()]);
-  if (wanted) return open(wanted);
-  return close();
+  return parts.documents.arrive(asked, lastDocument());
 }
 
 async function introduce() {
@@ -258,7 +258,7 @@ async function open(id) {
   forgetFill();
   parts.documents.name(current.name);
   showEmpty(false);
-  sync.follow({ id, head: facts.head }, journal);
+  sync.follow({ id, head: facts.head, settings: settings.lay(facts.settings, found.settings, id) }, journal);
   const failed = await recover(canvas, journal, facts, found);
   if (failed.length) notice(`${failed.length === 1 ? "One change" : `${failed.length} changes`} from before could not be done again: ${failed[0].reason}`, true);
   keepLastDocument(id);
@@ -349,7 +349,7 @@ function change(wish, redraw = true) {
 
 function takeIntent(intent) {
   if (intent === "expand") leaveAgain();
-  settings.set({ intent, start: null });
+  settings.set({ intent, start: null, laid: "", ...(intent === "expand" && { context: null }) }); // a drawn frame is of a mask
   parts.prompt.error(null);
   box = intent === "expand" && !canvas.empty ? shown.whole() : null;
   draw();
@@ -363,7 +363,7 @@ function takeBox(next) {
 
 function frameDragged({ box: dragged, done }) {
   if (run.busy()) return;
-  if (values.intent === "expand" && !again) takeBox(done ? bounded(dragged, canvas) : dragged);
+  if (framed(canvas, values, { again, current })) takeBox(done ? bounded(dragged, canvas) : dragged);
   else if (done) change({ context: dragged, margin: null });
 }
 
@@ -381,8 +381,8 @@ function picked(layer) {
   leaveAgain();
   if (layer?.kind === "fill" && layer.facts?.fill && !run.busy()) {
     const { count: pixels, bounds } = canvas.mask.info;
-    again = { id: layer.id, name: layer.name, facts: layer.facts, seen: { count: pixels, bounds }, before: { ...values } };
-    settings.set({ ...settingsOf(layer.facts, session.model, intents, presets), count: values.count });
+    again = { id: layer.id, name: layer.name, facts: layer.facts, seen: { count: pixels, bounds } };
+    settings.lend({ ...settingsOf(layer.facts, session.model, intents, presets), count: values.count });
   }
   draw();
 }
@@ -390,9 +390,8 @@ function picked(layer) {
 /** Another layer or mask: the settings are again what they were before the request of an earlier fill came back. */
 function leaveAgain() {
   if (!again) return;
-  const { before } = again;
   again = null;
-  settings.set(before);
+  settings.giveBack();
 }
 
 function layersTurned() {
@@ -406,7 +405,7 @@ function layersTurned() {
 }
 
 /** A fill that is asked for again, on a document that is what it saw. */
-const restore = (fill) => change(settingsOf({ fill, drawn: true }, session.model, intents, presets));
+const restore = (fill) => change({ ...settingsOf({ fill, drawn: true }, session.model, intents, presets), laid: current.id });
 
 function forgetFill() {
   leaveAgain();
@@ -428,7 +427,7 @@ async function go() {
   await new Promise((next) => requestAnimationFrame(() => setTimeout(next))); // the button says so before pixels are packed
   try {
     await parts.scribble.settle(); // what is seen as masked is masked
-    await attempt(run.begin(values, { box: values.intent === "expand" && !again ? box : null, rerun: again }));
+    await attempt(run.begin(values, { box: framed(canvas, values, { again, current }) ? box : null, rerun: again }));
   } finally {
     sending = false;
     draw();
@@ -491,7 +490,7 @@ function key(event) {
     event.preventDefault();
     event.stopPropagation();
     if (run.shown() && !run.running() && run.ready()) keep();
-    else if (current && planOf(canvas, values, { sending, running: run.running(), again, box }).ready) go();
+    else if (current && !canvas.crop.box && planOf(canvas, values, { sending, running: run.running(), again, box, current }).ready) go();
   } else if (event.key === "Escape" && room.classList.contains("dock-open")) {
     event.preventDefault();
     dock(false);

@@ -2,7 +2,7 @@
 
 import { TILE } from "./canvas_tiles.js";
 import { asRgba, encodePng } from "./canvas_png.js";
-import { pixels, readDocument, readState, uploadBundle } from "./fill_server.js";
+import { pixels, readHistory, readState, uploadBundle } from "./fill_server.js";
 
 export const newId = () => (crypto.randomUUID ? crypto.randomUUID().replaceAll("-", "") : [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
 
@@ -86,7 +86,7 @@ export async function load(canvas, facts, { ops, head: left }) {
  * line through it.
  */
 export async function visit(canvas, id, node, still) {
-  const [{ history }, state] = await Promise.all([readDocument(id), readState(id, node)]);
+  const [{ history }, state] = await Promise.all([readHistory(id), readState(id, node)]);
   const label = history.find((each) => each.id === node)?.label ?? "Change";
   if (!still()) return false;
   return canvas.history.visit(state, { node, label, ...lineOf({ head: node, history }) });

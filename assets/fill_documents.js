@@ -2,12 +2,14 @@
 
 import { button, h, icon } from "./dom.js";
 import { createFinder } from "./fill_finder.js";
+import { address } from "./fill_link.js";
 import { askWords, count, menu } from "./fill_parts.js";
 import * as server from "./fill_server.js";
 
 const SHOWN = 12; // documents in the menu
 const STATES = { saved: "Saved", saving: "Saving…", waiting: "Not saved yet, trying again" };
 const SIZES = [64, 4096]; // px
+const GONE = "The document of this address is not here: it was deleted for good, or it is somebody else’s.";
 
 const KINDS = [
   ["png", "PNG", "one flat picture"],
@@ -74,23 +76,35 @@ export function createDocuments(room) {
     return list;
   }
 
-  /** The first of these ids that is a document of ours, or else the document used last; null without any. */
-  async function first(ids) {
+  /**
+   * Opens the document that the address asks for, if it does, or else the one that was `last` open here, or that was used
+   * last. Where the address asks for one that cannot be opened, it says why.
+   */
+  async function arrive(asked, last) {
     await refresh();
-    for (const id of ids.filter(Boolean)) {
-      if (list.some((entry) => entry.id === id)) return id;
-      if (further && (await stands(id))) return id;
+    const missing = asked && (await missed(asked));
+    if (asked && !missing) return room.open(asked);
+    if (missing && room.current()) address(room.current().id); // it stays
+    else {
+      const known = last && last !== asked && (list.some(({ id }) => id === last) || (further && !(await missed(last))));
+      const id = known ? last : list[0]?.id;
+      await (id ? room.open(id) : room.closed());
     }
-    return list[0]?.id ?? null;
+    if (!missing) return undefined;
+    const here = room.current();
+    const back = missing.binned && ["Bring it back", () => attempt(() => server.restoreDocument(asked).then(() => room.open(asked)))];
+    return room.notice(`${missing.words}${here ? ` This is “${here.name}”.` : ""}`, true, back || null);
   }
 
-  /** Whether a document is there and not in the bin. */
-  async function stands(id) {
+  /** Why a document cannot be opened: {words, binned}; null where it can. */
+  async function missed(id) {
+    if (list.some((entry) => entry.id === id)) return null;
     try {
-      return (await server.readDocument(id)).binned_at === null;
+      const { name: itsName, binned_at: binned } = await server.readDocument(id);
+      return binned === null ? null : { words: `“${itsName}” is in the bin.`, binned: true };
     } catch (problem) {
       if (!problem.status) throw problem; // nobody answered: asked again
-      return false;
+      return { words: problem.status === 404 ? GONE : problem.message, binned: false };
     }
   }
 
@@ -153,7 +167,7 @@ export function createDocuments(room) {
     opener,
     exporter,
     refresh,
-    first,
+    arrive,
     list: () => list,
     binned: () => counts.in_bin,
     openBin: () => finder.open(true),

@@ -8,6 +8,7 @@ import { documentOfPicture, nameOf } from "./fill_document.js";
 import { packed } from "./fill_packing.js";
 import { ask } from "./fill_parts.js";
 import * as server from "./fill_server.js";
+import { INTENTS } from "./fill_settings.js";
 
 const LARGEST = 64 * 2 ** 20; // bytes of a file
 const OWN = /\.(wavebrush|zip)$/i;
@@ -67,14 +68,15 @@ export function createFiles(canvas, room) {
     await room.open(id);
     canvas.mask.combine(mask, "replace", { label: "Restore the mask", pixels });
     room.restore(request);
-    room.notice(["The fill is as it was asked for.", exact ? "Fill, and the same comes again." : "It may come out otherwise.", ...notes].join(" "));
+    room.notice(["The fill is as it was asked for.", exact ? `${INTENTS[request.intent].label}, and the same comes again.` : "It may come out otherwise.", ...notes].join(" "));
   }
 
   async function asLayer(file) {
-    const { id, width, height, notes = [] } = await server.openPicture(file);
+    const { id, width, height, notes = [], picture: ours } = await server.openPicture(file);
+    const facts = ours ? { picture: ours, run: ours } : null; // it is one of the gallery's
     const picture = asRgba(await decodePng(await server.pixels(id)));
     const middle = (whole, part) => Math.round((whole - part) / 2);
-    canvas.addLayer({ name: baseName(file), kind: "picture", picture, pixels: id, x: middle(canvas.width, width), y: middle(canvas.height, height) });
+    canvas.addLayer({ name: baseName(file), kind: "picture", facts, picture, pixels: id, x: middle(canvas.width, width), y: middle(canvas.height, height) });
     const beyond = width > canvas.width || height > canvas.height ? [`It is ${width} × ${height} px, larger than the document. What lies beyond is kept.`] : [];
     if (notes.length || beyond.length) room.notice([...notes, ...beyond].join(" "));
   }

@@ -26,6 +26,7 @@ export function createFinder(room) {
   let entries = [];
   let cursor = null; // where the next page begins
   let counts = { count: 0, in_bin: 0 };
+  let found = 0; // how many fit, those that are not listed yet included
   let asking = new AbortController();
   let typed = null;
 
@@ -110,7 +111,7 @@ export function createFinder(room) {
     const fresh = answer.documents.filter(({ id }) => !known.has(id));
     entries.push(...fresh);
     rows.append(...fresh.map(row));
-    ({ cursor } = answer);
+    ({ cursor, found } = answer);
     counts = { count: answer.count, in_bin: answer.in_bin };
     draw();
   }
@@ -125,7 +126,8 @@ export function createFinder(room) {
     emptier.hidden = !bin || !counts.in_bin;
     nothing.hidden = entries.length > 0;
     nothing.textContent = searched && total ? "Nothing fits. All words have to stand in the name." : bin ? "The bin is empty. What is deleted waits here for 30 days." : "No documents yet.";
-    const far = searched ? (cursor === null ? `${count(entries.length)} found` : `The first ${count(entries.length)} that fit`) : cursor === null ? documents(total) : `${count(entries.length)} of ${documents(total)}`;
+    const all = searched ? `${count(found)} found` : documents(total);
+    const far = cursor === null ? all : `${count(entries.length)} of ${all}`;
     says.textContent = words || (entries.length ? far : "");
   }
 
@@ -161,6 +163,7 @@ export function createFinder(room) {
     const next = element.nextElementSibling ?? element.previousElementSibling;
     element.remove();
     entries = entries.filter(({ id }) => id !== entry.id);
+    found -= 1;
     if (cursor !== null) cursor -= 1; // everything below has moved up by one
     const by = bin ? 1 : -1;
     counts = { count: counts.count + by, in_bin: counts.in_bin - by };

@@ -59,7 +59,8 @@ export const runOf = (state) => state.layers.find(({ id, kind }) => id === state
 
 /**
  * `room`: current() {id} or null, busy() whether variations are looked at, ready() settles what is half done, settled()
- * resolves when the server has all, openSteps(run), notice, report, announce.
+ * resolves when the server has all, picked() that the layer that a fill has put there was come to, openSteps(run), notice,
+ * report, announce.
  */
 export function createPast(canvas, room) {
   let tree = { of: null, nodes: [], newest: false }; // as the server had it last, and whether nothing has changed since
@@ -114,7 +115,7 @@ export function createPast(canvas, room) {
     const of = room.current()?.id;
     if (!of) return;
     try {
-      const { history } = await server.readDocument(of);
+      const { history } = await server.readHistory(of);
       tree = { of, nodes: history, newest: true };
     } catch (problem) {
       if (!server.expected(problem)) throw problem;
@@ -224,6 +225,7 @@ export function createPast(canvas, room) {
         if (room.current()?.id !== id) return;
         if (!(await visit(canvas, id, node.id, () => room.current()?.id === id))) return;
       }
+      if (PAINTED.test(node.label)) room.picked(); // with what it was asked for
       room.announce(`${node.label || "Change"} is shown.`);
     });
 

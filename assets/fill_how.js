@@ -48,7 +48,7 @@ export function createHowView(actions) {
   seed.addEventListener("change", () => actions.set({ seed: seed.value === "" ? null : Math.max(0, Math.min(4294967295, Math.round(Number(seed.value)))) }));
   const count = choices("Variations", [[1, "1"], [2, "2"], [3, "3"], [4, "4"]], 3, (value) => actions.set({ count: value }));
   const method = select("How the known part is held", [["auto", "What suits"], ["known", "Held in any model"], ["own", "The model's own inpainting"]], (value) => actions.set({ method: value }));
-  const negative = h("textarea", { class: "wb-small-area", rows: "1", "aria-label": "Words to leave out", placeholder: "Words to steer away from", oninput: () => actions.set({ negative: negative.value }) });
+  const negative = h("textarea", { class: "wb-small-area", rows: "1", maxlength: "4000", "aria-label": "Words to leave out", placeholder: "Words to steer away from", oninput: () => actions.set({ negative: negative.value }) });
   const more = h(
     "details",
     {},
@@ -102,8 +102,9 @@ export function createHowView(actions) {
         correction.element.disabled = correction.element.length < 2;
       }
       correction.set(kept || presets.some(({ id, strengths }) => id === values.correction && strengths) ? values.correction : "off");
+      steps.bounds({ max: Math.max(50, model.num_inference_steps, total) }); // those of another model may be more
       steps.set(total);
-      guidance.bounds({ value: usualGuidance });
+      guidance.bounds({ value: usualGuidance, max: Math.max(15, now.guidance) });
       guidance.set(now.guidance);
       if (document.activeElement !== seed) seed.value = values.seed === null ? "" : String(values.seed);
       if (document.activeElement !== negative) negative.value = values.negative;

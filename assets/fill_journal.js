@@ -47,7 +47,7 @@ export function createJournal(id, full = () => {}) {
   }
 
   return {
-    found: () => ({ ops: [...ops], head, stroke: read(`${id}.stroke`), fill, marks }),
+    found: () => ({ ops: [...ops], head, stroke: read(`${id}.stroke`), fill, marks, settings: read(`${id}.settings`) }),
     add(op, parent) {
       ops = ops.filter(({ op: other }) => other.id !== op.id); // after a reload they are done again
       ops.push({ op, parent });
@@ -75,6 +75,10 @@ export function createJournal(id, full = () => {}) {
     fill(next) {
       fill = next;
       save();
+    },
+    /** What is set beside the document, until the server has it. */
+    settings(next) {
+      if (!write(`${id}.settings`, next)) full();
     },
     marks(next) {
       if (!next.length && !marks.length) return;

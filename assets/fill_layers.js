@@ -3,7 +3,13 @@
 import { button, h, icon } from "./dom.js";
 import { askWords, menu } from "./fill_parts.js";
 
-/** `actions.picked(layer)` hears which layer a person chose. */
+/** How many variations a layer was chosen from, beside itself. */
+const othersOf = (layer) => (layer?.kind === "fill" && layer.facts?.variations?.length) || 0;
+
+/**
+ * `actions`: picked(layer) hears which layer a person chose; others(layer) brings back what it was chosen from;
+ * openSteps(run).
+ */
 export function createLayersView(canvas, actions) {
   const list = h("ul", { class: "wb-layers", "aria-label": "Layers, the topmost first" });
   const add = button("quiet icon", "Add a layer", "plus", () => canvas.addLayer({ name: nextName() }));
@@ -32,6 +38,8 @@ export function createLayersView(canvas, actions) {
       { label: "Move up", icon: "up", note: "Alt ↑", act: () => canvas.moveLayer(layer.id, index + 1), disabled: none || index === canvas.layers.length - 1 },
       { label: "Move down", icon: "lower", note: "Alt ↓", act: () => canvas.moveLayer(layer.id, index - 1), disabled: none || index === 0 },
       { label: "Mask what it shows", icon: "rectangle", act: () => canvas.mask.layer(layer.id), disabled: none || layer.blank },
+      { label: "Other variations", icon: "swap", note: othersOf(layer) ? String(othersOf(layer)) : "", act: () => actions.others(layer), disabled: !othersOf(layer) },
+      { label: layer?.kind === "fill" ? "Steps of this fill" : "Steps of this picture", icon: "steps", act: () => actions.openSteps(layer.facts.run), disabled: !layer?.facts?.run },
       { label: "Merge into the one below", icon: "merge", act: () => canvas.mergeDown(layer.id), disabled: none || index === 0 },
       { label: "Flatten all", icon: "layers", act: () => canvas.flatten(), disabled: canvas.layers.length < 2 },
       "-",
@@ -60,7 +68,8 @@ export function createLayersView(canvas, actions) {
     row.pick.addEventListener("keydown", (event) => pressed(event, row.layer));
     row.opacity = h("input", { type: "number", min: 0, max: 100, class: "wb-layer-opacity" });
     row.opacity.addEventListener("change", () => canvas.setOpacity(layer.id, Math.max(0, Math.min(100, Math.round(Number(row.opacity.value) || 0)))));
-    row.element = h("li", { class: "wb-layer", draggable: "true" }, row.eye, row.pick, h("span", { class: "wb-opacity-box" }, row.opacity));
+    row.others = button("quiet small wb-layer-others", "Others", "swap", () => actions.others(row.layer));
+    row.element = h("li", { class: "wb-layer", draggable: "true" }, row.eye, row.pick, h("span", { class: "wb-opacity-box" }, row.opacity), row.others);
     row.element.addEventListener("dragstart", (event) => {
       dragged = layer.id;
       event.dataTransfer.effectAllowed = "move";
@@ -134,6 +143,9 @@ export function createLayersView(canvas, actions) {
       row.name.textContent = layer.name;
       row.pick.title = layer.name;
       row.small.textContent = about(layer);
+      const others = othersOf(layer);
+      row.others.hidden = !on || !others;
+      row.others.lastChild.textContent = others === 1 ? "1 other variation" : `${others} other variations`;
       row.opacity.setAttribute("aria-label", `Opacity of ${layer.name}, in percent`);
       if (document.activeElement !== row.opacity) row.opacity.value = String(layer.opacity);
       canvas.layerThumbnail(layer.id, 72, row.thumb);

@@ -12,33 +12,42 @@ export function createOptions(canvas, tools, actions) {
   const name = h("span", {});
   const target = choices("Acts on", [["mask", "Mask"], ["paint", "Paint"]], "mask", (value) => (canvas.target = value));
   const number = (spec) => createSlider({ ...spec, compact: true }, { input: (value) => canvas.set({ [spec.name]: value }) });
+  const first = {
+    size: { name: "size", label: "Size", unit: "px", min: 1, max: 1000, value: 24, even: true },
+    tolerance: { name: "tolerance", label: "Tolerance", unit: "", min: 0, max: 255, value: 32 },
+  };
   const sliders = {
-    size: number({ name: "size", label: "Size", unit: "px", min: 1, max: 1000, value: 24, even: true }),
+    size: number(first.size),
+    tolerance: number(first.tolerance),
     hardness: number({ name: "hardness", label: "Hardness", unit: "%", min: 0, max: 100, value: 80 }),
     opacity: number({ name: "opacity", label: "Opacity", unit: "%", min: 1, max: 100, value: 100 }),
-    tolerance: number({ name: "tolerance", label: "Tolerance", unit: "", min: 0, max: 255, value: 32 }),
     strength: number({ name: "strength", label: "Strength", unit: "%", min: 1, max: 100, value: 50 }),
   };
   const mode = select("With the mask that is there", [["add", "Add"], ["subtract", "Take away"], ["replace", "Replace"], ["intersect", "Keep the overlap"]], (value) => canvas.set({ mode: value }));
   const by = choices("Cut out by", [["box", "Box"], ["scribble", "Scribble"]], "box", (value) => canvas.set({ by: value }));
   const flow = createSlider({ label: "Flow", unit: "%", min: 1, max: 100, value: 100 }, { input: (value) => canvas.set({ flow: value }) });
   const sample = select("Looks at", [["all", "all layers"], ["layer", "this layer"]], (value) => canvas.set({ sample: value }));
-  const switches = Object.entries({ contiguous: "Only what is connected", pressureSize: "Pressure changes the size", pressureOpacity: "Pressure changes the opacity" }).map(([key, words]) => [key, toggle(words, false, (on) => canvas.set({ [key]: on }))]);
+  const switches = Object.entries({ contiguous: "Only what is connected", fitEdge: "Fit the edge to the picture", pressureSize: "Pressure changes the size", pressureOpacity: "Pressure changes the opacity" }).map(([key, words]) => [key, toggle(words, false, (on) => canvas.set({ [key]: on }))]);
   const within = h("button", { type: "button", class: "wb-btn quiet small wb-inside", "aria-label": "Inside the mask only", title: "Paint inside the mask only", onclick: () => canvas.set({ withinMask: !canvas.settings.withinMask }) }, icon("inside", true), h("span", {}, "Inside the mask only"));
   const rest = button("quiet icon", "More of this tool", "sliders");
-  const restPanel = h("div", { class: "wb-menu-panel" }, flow.element, h("label", { class: "wb-row-of" }, h("span", {}, "Looks at"), sample.element), ...switches.map(([, { element: part }]) => part));
+  const combining = h("label", { class: "wb-row-of wb-combining" }, h("span", {}, "The mask"), mode.element);
+  const large = { size: number(first.size), tolerance: number(first.tolerance) }; // in the panel, where a narrow row has no track
+  const elements = (all) => Object.values(all).map(({ element: part }) => part);
+  const { size, tolerance, ...others } = sliders;
+  const alwaysMore = [flow.element, h("label", { class: "wb-row-of" }, h("span", {}, "Looks at"), sample.element), ...switches.map(([, { element: part }]) => part)];
+  const restPanel = h("div", { class: "wb-menu-panel" });
   menu(rest, "More of this tool", () => [restPanel], "dialog");
-  const options = h(
-    "div",
-    { class: "wb-fill-tool-options" },
-    by.element,
-    ...Object.values(sliders).map(({ element }) => element),
-    mode.element,
-    within,
-    rest,
-  );
-  for (const part of ["hardness", "opacity", "strength"]) sliders[part].element.classList.add("wb-wide-option");
-  for (const part of [mode.element, within, rest]) part.classList.add("wb-wide-option");
+  const options = h("div", { class: "wb-fill-tool-options" });
+  const narrow = matchMedia("(max-width: 640px)");
+
+  /** What a narrow row has no room for is in the panel. */
+  function arrange() {
+    const moved = [...elements(others), combining, within];
+    options.replaceChildren(by.element, ...elements({ size, tolerance }), ...(narrow.matches ? [] : moved), rest);
+    restPanel.replaceChildren(...(narrow.matches ? [...elements(large), ...moved] : []), ...alwaysMore);
+  }
+  arrange();
+  narrow.addEventListener("change", () => (arrange(), draw()));
 
   const undo = button("quiet icon", "Undo", "undo", () => canvas.history.undo());
   const redo = button("quiet icon", "Redo", "redo", () => canvas.history.redo());
@@ -75,14 +84,14 @@ export function createOptions(canvas, tools, actions) {
     target.element.hidden = !both;
     target.set(canvas.target);
     const { settings } = canvas;
-    for (const [key, slider] of Object.entries(sliders)) {
+    for (const [key, slider] of [...Object.entries(sliders), ...Object.entries(large)]) {
       slider.element.hidden = !uses.has(key);
       if (settings[key] !== undefined) slider.set(settings[key]);
     }
     by.element.hidden = !uses.has("by");
     by.set(settings.by);
     const combines = uses.has("mode") && (!both || onMask);
-    mode.element.hidden = !combines;
+    combining.hidden = !combines;
     mode.set(settings.mode ?? "add");
     for (const [key, part] of switches) {
       part.element.hidden = !uses.has(key);

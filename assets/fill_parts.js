@@ -68,7 +68,7 @@ export function menu(opener, label, items, role = "menu") {
   opener.setAttribute("aria-expanded", "false");
   menus.push(list);
 
-  const rows = () => [...list.querySelectorAll("button:not([disabled])")];
+  const rows = () => [...list.querySelectorAll("button:not([disabled])")].filter((entry) => !entry.hidden);
 
   function row(item) {
     if (item === "-") return h("hr", {});

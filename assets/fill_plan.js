@@ -20,14 +20,21 @@ export function aroundMask(canvas, values, model) {
 export const grown = (box, { width, height }) => Boolean(box) && (box.width > width || box.height > height);
 
 /**
- * What the primary button says, whether it can be pressed, and why not. `now`: sending, running, again (a fill that can
- * be run again), box (the frame of an expansion).
+ * Whether an expansion is asked for by a frame around the picture. Where it was laid out from its file, the mask says what
+ * is new: `laid` is the id of that document.
  */
-export function planOf(canvas, { intent }, { sending, running, again, box }) {
+export const framed = (canvas, { intent, laid }, { again, current }) => intent === "expand" && !again && !(laid && laid === current?.id && canvas.mask.info?.count);
+
+/**
+ * What the primary button says, whether it can be pressed, and why not. `now`: sending, running, again (a fill that can
+ * be run again), box (the frame of an expansion), current (the document).
+ */
+export function planOf(canvas, values, { sending, running, again, box, current }) {
+  const { intent } = values;
   if (sending) return { label: "Sending…", ready: false, why: "The picture and the mask are on their way." };
   if (running) return { label: "Painting…", ready: false, why: "A fill is being painted." };
   if (again) return { label: "Run again", ready: true };
-  if (intent === "expand") {
+  if (framed(canvas, values, { again, current })) {
     if (grown(box, canvas)) return { label: `Expand to ${box.width} × ${box.height}`, ready: true };
     return { label: "Drag the frame first", ready: false, why: "Drag a corner of the frame beyond the picture, or type how far." };
   }

@@ -9,6 +9,7 @@ import { requestOf, SEEDS } from "./fill_settings.js";
 import { ask, ended, follow, previewAddress, stop } from "./server.js";
 
 const RETRY = 2000; // ms until the stream is asked for again
+const OTHERS = 32; // variations that a kept layer remembers, at the most: the newest
 
 /** A picture as a 2D canvas, to be drawn small. For looking at only: a 2D canvas loses bits where alpha is low. */
 function drawable(picture) {
@@ -19,7 +20,7 @@ function drawable(picture) {
 }
 
 /** Whether two fills are of the same mask and place, so that their variations can be chosen from together. */
-const samePlace = (one, other) => one.wish.mask === other.wish.mask && one.rerun === other.rerun && JSON.stringify(one.box) === JSON.stringify(other.box);
+const samePlace = (one, other) => !one.family && one.wish.mask === other.wish.mask && one.rerun === other.rerun && JSON.stringify(one.box) === JSON.stringify(other.box);
 
 /**
  * `room`: model(), presets(), journal(), changed(), failed(problem), finished(snapshot). Fills of the same place stand side
@@ -27,7 +28,7 @@ const samePlace = (one, other) => one.wish.mask === other.wish.mask && one.rerun
  */
 export function createFillRun(canvas, room) {
   // oldest first: {asked: {wish, offset, box, rerun}, job: its newest snapshot, pictures: slot -> {picture, x, y, …}, in the
-  // pixels of what was sent}
+  // pixels of what was sent}. Variations that came back to a layer are one of their own, and no job: see `recall`
   let batches = [];
   let looked = null; // {batch, slot}: the variation that is shown; null is "Before"
   let following = true; // shows what is painted until the person chooses
@@ -71,7 +72,7 @@ export function createFillRun(canvas, room) {
   /** Variations of another place than `next` would have to go: asks whether they may. */
   async function mayGo(next) {
     const many = batches.reduce((sum, batch) => sum + finishedOf(batch), 0);
-    if (!many || samePlace(newest().asked, next)) return true;
+    if (!many || newest().asked.family || samePlace(newest().asked, next)) return true;
     const title = many === 1 ? "One variation is not kept" : `${many} variations are not kept`;
     const words = "They are of another mask. Go back to keep one as a layer; what you discard stays in the gallery as pictures.";
     return (await question(title, many === 1 ? words.replace("They are", "It is") : words, [["back", "Go back", "primary"], ["discard", "Discard and fill"]])) === "discard";
@@ -128,7 +129,8 @@ export function createFillRun(canvas, room) {
 
   /** The journal knows of all that are looked at. */
   function note() {
-    room.journal()?.fill(batches.length ? { jobs: batches.map(({ job, asked }) => ({ job: job.id, asked })) } : null);
+    const jobs = batches.filter(({ asked }) => !asked.family).map(({ job, asked }) => ({ job: job.id, asked }));
+    room.journal()?.fill(jobs.length ? { jobs } : null);
   }
 
   function listen() {
@@ -245,21 +247,78 @@ export function createFillRun(canvas, room) {
     const slot = job.pictures[looked.slot];
     const { picture, pixels, x, y } = variation();
     const { intent, painting } = slot.fill;
-    const facts = { fill: slot.fill, run: slot.id, frame: slot.frame, drawn: Boolean(asked.wish.request.context), margin: asked.wish.request.margin ?? null, mask: asked.wish.mask };
+    const variations = (asked.family ?? batches.flatMap((batch) => batch.job.pictures.filter(({ layer }) => layer).map(({ id }) => id))).filter((id) => id !== slot.id).slice(-OTHERS);
+    const { box, offset, own } = asked;
+    const [dx, dy] = box ? [0, 0] : [offset.x, offset.y]; // the document comes to be what was sent
+    const frame = { ...slot.frame, x: slot.frame.x - dx, y: slot.frame.y - dy };
+    const told = asked.facts ?? { drawn: Boolean(asked.wish.request.context), margin: asked.wish.request.margin ?? null, mask: asked.wish.mask };
+    const facts = { ...told, fill: slot.fill, run: slot.id, frame, variations };
     const words = painting.prompt.trim().split(/\s+/).filter(Boolean).slice(0, 6).join(" ").slice(0, 60);
     const named = { remove: "Removed", expand: "Beyond" }[intent];
-    const name = words ? words.charAt(0).toUpperCase() + words.slice(1) : (named ?? intent.charAt(0).toUpperCase() + intent.slice(1));
+    const usual = words ? words.charAt(0).toUpperCase() + words.slice(1) : (named ?? intent.charAt(0).toUpperCase() + intent.slice(1));
     const old = canvas.layers.find(({ id }) => id === asked.rerun);
+    const name = (asked.family && old?.name) || usual;
     const label = `${intent.charAt(0).toUpperCase() + intent.slice(1)}: ${name}`;
-    const { box, offset } = asked;
+    const swaps = old && own && untouched(old, own);
     clear();
     canvas.group(label, () => {
       if (box) canvas.resize(box.width, box.height, offset.x, offset.y, { label });
-      canvas.addLayer({ name, kind: "fill", x, y, opacity: old?.opacity ?? 100, facts, picture, pixels, above: old?.id ?? null });
-      if (old) canvas.showLayer(old.id, false); // it may have been painted on
+      canvas.addLayer({ name, kind: "fill", x: x - dx, y: y - dy, opacity: old?.opacity ?? 100, facts, picture, pixels, above: old?.id ?? null });
+      if (swaps) canvas.removeLayer(old.id); // it comes back as this one has come
+      else if (old) canvas.showLayer(old.id, false); // it may have been painted on
     });
     return slot.count;
   }
+
+  /** Whether a layer shows what its fill, `own`, came to, all of it and nothing else. */
+  function untouched({ id, opacity, visible }, own) {
+    if (opacity !== 100 || !visible) return false;
+    const without = canvas.layers.map((layer) => layer.id).filter((other) => other !== id);
+    const [now, then] = [false, { ...own, instead: id }].map((staged) => new Uint32Array(canvas.composite({ without, staged }).data.buffer));
+    return now.every((pixel, k) => pixel === then[k]);
+  }
+
+  /**
+   * Brings the variations that a kept layer was chosen from back, to be chosen from in its place; "Before" is the layer as
+   * it is. Resolves with words about those that are not there any more, or none.
+   */
+  async function recall({ id, facts }) {
+    if (batches.length) throw new Error("Keep a variation or discard them first.");
+    const mine = visit;
+    const { fill, frame, variations } = facts;
+    const offset = { x: fill.context.x - frame.x, y: fill.context.y - frame.y }; // it may have been moved, or the document have grown
+    const found = [];
+    for (const run of [facts.run, ...variations]) found.push(await painted(run));
+    if (visit !== mine || batches.length || !canvas.layers.some((layer) => layer.id === id)) return "";
+    const [first, ...others] = found;
+    const there = others.filter(Boolean);
+    const lost = variations.length - there.length;
+    if (!there.length) throw new Error(lost === 1 ? "The other variation is not in the gallery any more." : "The other variations are not in the gallery any more.");
+    const pictures = there.map((slot) => ({ ...slot, state: "done" }));
+    const job = { id: `other-than-${facts.run}`, state: "done", index: 0, steps: fill.painting.num_inference_steps, ribbon: [], preview: null, error: null, pictures };
+    const asked = { wish: { mask: facts.mask, count: there.length }, box: null, offset, rerun: id, facts, family: [facts.run, ...variations] };
+    if (first) asked.own = { picture: first.picture, x: first.layer.x - offset.x, y: first.layer.y - offset.y };
+    batches = [{ asked, job, pictures: new Map(there.map(({ layer, picture }, slot) => [slot, { ...layer, picture }])) }];
+    choose(0, false);
+    room.finished(job); // which says so
+    return lost ? `${lost} of ${variations.length} ${lost === 1 ? "is" : "are"} not in the gallery any more.` : "";
+  }
+
+  /** A fill that was painted before, with the pixels of its layer; null where the gallery cannot give it any more. */
+  async function painted(run) {
+    try {
+      const told = await server.layerOf(run);
+      return { ...told, picture: asRgba(await decodePng(await server.pixels(told.layer.pixels))) };
+    } catch (problem) {
+      if (problem.status === 404 || problem.status === 422) return null;
+      throw problem;
+    }
+  }
+
+  canvas.on("layers", () => {
+    const asked = newest()?.asked;
+    if (asked?.family && !canvas.layers.some(({ id }) => id === asked.rerun)) discard(); // it was undone
+  });
 
   /** As many again of what was asked last; those that are there stay. */
   function more(values) {
@@ -358,13 +417,14 @@ export function createFillRun(canvas, room) {
     const pictures = batches.flatMap(({ job: { pictures: slots, steps, error, state }, pictures: here }) =>
       slots.map((picture, slot) => ({ ...picture, layer: here.get(slot) ? picture.layer : null, steps, over: ended({ state }), error: picture.error ?? error })),
     );
-    return { ...job, key: batches.map((batch) => batch.job.id).join(" "), index: indexOf({ batch: newest(), slot: job.index }), count: asked.wish.count, pictures };
+    return { ...job, key: batches.map((batch) => batch.job.id).join(" "), index: indexOf({ batch: newest(), slot: job.index }), count: asked.wish.count, recalled: Boolean(asked.family), pictures };
   }
 
   return {
     begin,
     more,
     keep,
+    recall,
     discard,
     drop,
     leave,

@@ -4,7 +4,7 @@ import { Refusal, Silence, ask, at, post } from "./server.js";
 
 const JSON_TYPE = { "Content-Type": "application/json" };
 
-/** A page of documents, the one used last first: {documents, cursor, count, in_bin}. `wish`: {query, bin, cursor, limit}. */
+/** A page of documents, the one used last first: {documents, cursor, found, count, in_bin}. `wish`: {query, bin, cursor, limit}. */
 export const documents = ({ query = "", bin = false, cursor = null, limit = 60 } = {}, signal = undefined) =>
   ask(`documents?${new URLSearchParams({ limit, ...(query.trim() && { query }), ...(bin && { bin: 1 }), ...(cursor !== null && { cursor }) })}`, { signal });
 /** Documents in which a layer came of one of these runs, the one used last first. */
@@ -13,8 +13,12 @@ export const readDocument = (id) => ask(`documents/${id}`);
 export const makeDocument = (name, state) => post("documents", { name, state });
 export const addNode = (id, node) => post(`documents/${id}/nodes`, node);
 export const setHead = (id, node) => post(`documents/${id}/head`, { node });
+/** All nodes of a document's tree, without what they hold: {head, history}. */
+export const readHistory = (id) => ask(`documents/${id}/history`);
 export const readState = (id, node) => ask(`documents/${id}/nodes/${node}`);
 export const renameDocument = (id, name) => ask(`documents/${id}`, { method: "PATCH", headers: JSON_TYPE, body: JSON.stringify({ name }) });
+/** Sent to its end, though the page be closed meanwhile. */
+export const setSettings = (id, settings) => ask(`documents/${id}`, { method: "PATCH", headers: JSON_TYPE, body: JSON.stringify({ settings }), keepalive: true });
 export const duplicateDocument = (id) => post(`documents/${id}/duplicate`, {});
 export const deleteDocument = (id) => ask(`documents/${id}`, { method: "DELETE" });
 export const restoreDocument = (id) => post(`documents/${id}/restore`, {});
@@ -32,6 +36,8 @@ export const layerOf = (run) => post("fills/layer", { run });
 /** What suits each intent on this model, where a fill does not say it. */
 export const usual = () => ask("fills/usual");
 export const corrections = () => ask("strengths");
+/** The pixels that look like one, with an edge as soft as the picture's. */
+export const wand = (wish) => bytes("selections/wand", { method: "POST", headers: JSON_TYPE, body: JSON.stringify(wish) });
 export const grabcut = (wish) => bytes("selections/grabcut", { method: "POST", headers: JSON_TYPE, body: JSON.stringify(wish) });
 export const refineEdge = (wish) => bytes("selections/refine", { method: "POST", headers: JSON_TYPE, body: JSON.stringify(wish) });
 export const pixels = (id) => bytes(`pixels/${id}.png`, { cache: "default" });

@@ -1,4 +1,5 @@
-// How a fill is asked for: the settings of the prompt bar and the dock, kept in this browser, and the request they make.
+// How a fill is asked for: the settings of the prompt bar and the dock, which belong to the document, and the request they
+// make.
 
 import { remember, remembered } from "./dom.js";
 
@@ -14,28 +15,96 @@ export const INTENTS = {
 export const PREFILLS = [["auto", "What suits"], ["none", "Nothing"], ["blur", "Blur"], ["inpaint", "Continued edges"], ["edge", "Colours of the rim"], ["noise", "Noise"]];
 export const SEEDS = 2 ** 32;
 export const KEPT = "kept"; // the correction of an earlier fill, as it was
-const USUAL = { intent: "fill", prompt: "", negative: "", start: null, margin: null, prefill: "auto", harmonise: null, match: true, method: "auto", steps: null, guidance: null, seed: null, correction: "off", count: 3 };
+const USUAL = { intent: "fill", prompt: "", negative: "", start: null, margin: null, context: null, prefill: "auto", harmonise: null, match: true, method: "auto", steps: null, guidance: null, seed: null, correction: "off", strengths: null, count: 3, laid: "" };
+const WAYS = ["prefill", "harmonise", "match", "method", "steps", "guidance", "correction", "count"]; // a person's, beside what is about one picture
 
-export function createSettings() {
-  let kept = {};
+const whole = (from, to) => (value) => Number.isInteger(value) && value >= from && value <= to;
+const text = (most) => (value) => typeof value === "string" && value.length <= most;
+const among = (values) => (value) => values.includes(value);
+const plain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+/** Which values this page can use: others are a later version's, or a stranger's. */
+const USABLE = {
+  intent: among(Object.keys(INTENTS)),
+  prompt: text(4000),
+  negative: text(4000),
+  start: whole(0, 199),
+  margin: whole(0, 4096),
+  context: (value) => plain(value) && [value.x, value.y].every(whole(-16384, 16384)) && [value.width, value.height].every(whole(1, 16384)),
+  prefill: among(PREFILLS.map(([kind]) => kind)),
+  harmonise: whole(0, 8),
+  match: among([true, false]),
+  method: among(["auto", "known", "own"]),
+  steps: whole(1, 200),
+  guidance: (value) => Number.isFinite(value) && value >= 0 && value <= 30,
+  seed: whole(0, SEEDS - 1),
+  correction: text(200),
+  strengths: plain,
+  count: whole(1, 4),
+  laid: text(64),
+};
+
+const parsed = (json) => {
   try {
-    kept = JSON.parse(remembered("fill.settings") ?? "{}");
+    return JSON.parse(json);
   } catch {
-    kept = {};
+    return null;
   }
-  const values = { ...USUAL, context: null };
-  for (const name of Object.keys(USUAL)) {
-    if (typeof kept[name] === typeof USUAL[name] || (USUAL[name] === null && Number.isFinite(kept[name]))) values[name] = kept[name];
-  }
-  if (values.correction === KEPT) values.correction = "off";
-  if (!INTENTS[values.intent]) values.intent = USUAL.intent;
+};
+const chosen = (found, names) => Object.fromEntries(names.map((name) => [name, found[name]]));
+const timeOf = (found) => (Number.isSafeInteger(found?.at) ? found.at : -1);
+
+/** What was found, as far as this page can use it; all else as in `otherwise`. */
+export function understood(found, otherwise = USUAL) {
+  const usable = (name) => Object.hasOwn(found, name) && (found[name] === null ? USUAL[name] === null : USABLE[name](found[name]));
+  const values = { ...otherwise, ...(plain(found) && chosen(found, Object.keys(USUAL).filter(usable))) };
+  if (values.context) values.context = chosen(values.context, ["x", "y", "width", "height"]);
+  if (values.correction === KEPT && !values.strengths) values.correction = "off";
+  return values;
+}
+
+/**
+ * The settings of the document that is open. `changed(settings)` hears all that belongs to it when a person has changed
+ * something: with `at`, when that was, and with what a later version has put there.
+ */
+export function createSettings(changed = () => {}) {
+  const ways = (found) => chosen(understood(found), WAYS); // how a person likes to paint goes on to the next document
+  const values = { ...USUAL, ...ways({ ...parsed(remembered("fill.settings")), strengths: null }) };
+  let lent = null; // what they were before the request of an earlier fill took their place
+  let others = {}; // what this page does not know, and `at`
   let saving = null;
   return {
     values,
     set(wish) {
+      if (Object.entries(wish).every(([name, value]) => values[name] === value)) return;
       Object.assign(values, wish);
+      if (lent) return;
+      others = { ...others, at: Math.max(Date.now(), timeOf(others) + 1) };
+      changed({ ...values, ...others });
       clearTimeout(saving);
-      saving = setTimeout(() => remember("fill.settings", JSON.stringify({ ...values, context: undefined })), 200);
+      saving = setTimeout(() => remember("fill.settings", JSON.stringify(ways({ ...values, strengths: null }))), 200);
+    },
+    /** Something else stands there until `giveBack`, and is nobody's. */
+    lend(wish) {
+      lent ??= { ...values };
+      Object.assign(values, wish);
+    },
+    giveBack() {
+      Object.assign(values, lent);
+      lent = null;
+    },
+    /**
+     * The document `id` is opened: `stored` is what the server has of its settings, `kept` what this browser could not send,
+     * or null. Answers the latter if it is newer, else null. Where nothing was ever set, no words are there.
+     */
+    lay(stored, kept, id) {
+      const unsent = timeOf(kept) > timeOf(stored) ? kept : null;
+      const found = plain(unsent ?? stored) ? (unsent ?? stored) : {};
+      const usual = { ...USUAL, ...ways({ ...(lent ?? values), strengths: null }) };
+      lent = null;
+      others = Object.fromEntries(Object.entries(found).filter(([name]) => !Object.hasOwn(USUAL, name)));
+      Object.assign(values, understood(found, usual));
+      if (values.laid) values.laid = id; // it may be a copy
+      return unsent;
     },
   };
 }

@@ -2,7 +2,7 @@
 // canvas keeps clear of what floats over it.
 
 import { count } from "./fill_parts.js";
-import { aroundMask, changeable, grown, planOf } from "./fill_plan.js";
+import { aroundMask, changeable, framed, grown, planOf } from "./fill_plan.js";
 import { INTENTS } from "./fill_settings.js";
 
 const CLEAR = { edge: 12, badge: 52, top: 24, bottom: 28 }; // px from what floats to the picture
@@ -30,20 +30,20 @@ export function createShown(canvas, { parts, run, values, host, announce, state,
     const stepping = parts.steps.active();
     const shown = stepping ? null : run.shown();
     const over = shown && !run.running();
-    parts.prompt.element.hidden = stepping || !current;
+    parts.prompt.element.hidden = stepping || !current || Boolean(canvas.crop.box);
     parts.prompt.place("above", shown ? parts.variations.element : null);
     parts.prompt.element.classList.toggle("staged", Boolean(shown));
     if (shown) {
       parts.variations.update(shown, run.looked());
       parts.variations.relabel(shown.count);
     } else parts.variations.forget();
-    const expanding = values.intent === "expand" && !again && !stepping;
+    const expanding = framed(canvas, values, { again, current }) && !stepping;
     const begun = !stepping && !expanding && session && parts.strokes.update(values, session.model, intents, Boolean(again) || Boolean(shown));
     parts.prompt.place("between", begun ? parts.strokes.element : expanding && !shown ? parts.expand.element : null);
     const wide = expanding && !box ? whole() : box;
     if (wide !== box) frame(wide);
     if (expanding) parts.expand.set(wide, { width: canvas.width, height: canvas.height });
-    parts.prompt.update({ ...values, ...planOf(canvas, values, { sending, running: run.running(), again, box: wide }), primary: !over });
+    parts.prompt.update({ ...values, ...planOf(canvas, values, { sending, running: run.running(), again, box: wide, current }), primary: !over });
     parts.words.look(INTENTS[values.intent].words === "none" || shown ? "" : values.prompt);
     const seen = stepping ? null : aroundMask(canvas, values, session?.model);
     parts.context.update(values, expanding ? null : seen);
@@ -52,7 +52,7 @@ export function createShown(canvas, { parts, run, values, host, announce, state,
     parts.how.element.hidden = stepping;
     parts.how.update(values, { painted: Boolean(again), run: again?.facts.run ?? null });
     drawFrame(seen, expanding, again, wide);
-    drawBadge(shown, again, wide, result);
+    drawBadge(shown, expanding, wide, result);
     const idle = stepping ? parts.steps.purpose() === "edit" : expanding; // a mask that does not act is not drawn
     canvas.overlay.maskLook = idle ? "none" : (shown || result) && !canvas.scribble.answer ? "ants" : "hatch";
     insets();
@@ -60,16 +60,15 @@ export function createShown(canvas, { parts, run, values, host, announce, state,
 
   function drawFrame(seen, expanding, again, box) {
     const { overlay } = canvas;
-    if (parts.steps.active()) return overlay.setFrame(null);
+    if (parts.steps.active() || canvas.crop.box) return overlay.setFrame(null);
     if (run.busy()) return overlay.setFrame(run.frame(), { handles: false, beyond: true });
     if (again) return overlay.setFrame(again.facts.frame ?? null, { handles: false });
     if (expanding) return overlay.setFrame(box, { label: grown(box, canvas) ? `${box.width} × ${box.height}` : "drag me outwards", handles: true, beyond: true });
     return overlay.setFrame(seen?.frame ?? null, { handles: !canvas.scribble.active }); // a mark may begin at its corner
   }
 
-  function drawBadge(shown, again, box, result) {
+  function drawBadge(shown, expanding, box, result) {
     const comparison = (shown && !run.running() && run.count()) || result;
-    const expanding = values.intent === "expand" && !again;
     let facts = null;
     if (comparison && (shown || !expanding)) facts = { untouched: comparison.untouched, changed: comparison.outside_changed };
     else if (!parts.steps.active()) facts = changeable(canvas, expanding, box);
@@ -80,7 +79,7 @@ export function createShown(canvas, { parts, run, values, host, announce, state,
   /** The canvas keeps clear of what floats over it. */
   function insets() {
     const bar = parts.prompt.element;
-    const bars = [parts.steps.element, parts.scribble.element].filter((part) => part.checkVisibility()).reduce((sum, part) => sum + part.offsetHeight, 0);
+    const bars = [parts.steps.element, parts.scribble.element, parts.crop.element].filter((part) => part.checkVisibility()).reduce((sum, part) => sum + part.offsetHeight, 0);
     const above = bars ? bars + CLEAR.top : parts.options.smallBadge.checkVisibility() ? CLEAR.badge : CLEAR.edge;
     canvas.view.setInsets({ top: above, right: CLEAR.edge, bottom: bar.hidden ? CLEAR.edge : bar.offsetHeight + CLEAR.bottom, left: CLEAR.edge });
   }
@@ -93,7 +92,7 @@ export function createShown(canvas, { parts, run, values, host, announce, state,
   }
 
   for (const event of ["view", "loaded"]) canvas.on(event, place);
-  for (const part of [parts.prompt.element, parts.steps.element, parts.scribble.element]) new ResizeObserver(insets).observe(part);
+  for (const part of [parts.prompt.element, parts.steps.element, parts.scribble.element, parts.crop.element]) new ResizeObserver(insets).observe(part);
   new ResizeObserver(place).observe(host);
   return { draw, whole };
 }

@@ -1,11 +1,13 @@
-// Mirrors the canvas to the server: the tiles of every history entry, then a node; undo and redo move the head. While
-// the server is away the journal keeps what was done, and this asks again until it answers.
+// Mirrors the canvas to the server: the tiles of every history entry, then a node; undo and redo move the head. What is set
+// beside the document follows when nobody types. While the server is away the journal keeps all of it, and this asks again
+// until it answers.
 
 import { Silence } from "./server.js";
-import { addNode, setHead, uploadBundle } from "./fill_server.js";
+import { addNode, setHead, setSettings, uploadBundle } from "./fill_server.js";
 
 const AGAIN = [500, 1000, 2000, 4000, 8000]; // ms until the next attempt
 const JOINED = 900; // ms of rest after which a slider's entry no longer changes
+const TYPED = 600; // ms of rest after which settings are sent
 const SLIDERS = new Set(["opacity", "setOpacity", "grow", "setGrow", "feather", "setFeather", "placeLayer"]);
 
 const isBusy = ({ status }) => status === 429 || status >= 500;
@@ -20,6 +22,8 @@ export function createSync(canvas, say, refused) {
   let timer = null;
   let state = "";
   let restUntil = 0;
+  let settings = null; // what is set beside the document, if the server does not have it
+  let typedUntil = 0;
   let barred = new Set(); // ids of entries that the server would not take, and of what follows from them
 
   const onLine = (id) => canvas.history.entries.some((entry) => entry.id === id);
@@ -98,7 +102,42 @@ export function createSync(canvas, say, refused) {
       if (canvas.history.head !== wanted) return 0;
     }
     if (mine === document && !waiting.length) journal.at(null);
+    if (mine === document && !waiting.length && settings) {
+      const rest = typedUntil - performance.now();
+      if (rest > 0) return rest;
+      await keepSettings(mine);
+      return mine === document && (waiting.length || settings) ? 0 : false;
+    }
     return waiting.length ? 0 : false;
+  }
+
+  async function keepSettings(mine) {
+    const sent = settings;
+    tell("saving");
+    try {
+      await setSettings(mine.id, sent);
+    } catch (problem) {
+      if (!problem.status || isBusy(problem)) throw problem;
+      if (mine !== document) return;
+      refused(problem.message);
+      if (settings === sent) settings = null; // until they change; the journal has them
+      return;
+    }
+    if (mine !== document || settings !== sent) return;
+    settings = null;
+    journal.settings(null);
+  }
+
+  /** The page may not be seen much longer, nor this run. */
+  function hurry() {
+    typedUntil = 0;
+    if (!document || !settings || working) return;
+    working = keepSettings(document)
+      .catch(() => {}) // asked again below, where it is said
+      .finally(() => {
+        working = null;
+        if (document) schedule();
+      });
   }
 
   canvas.on("change", ({ entry }) => {
@@ -126,30 +165,46 @@ export function createSync(canvas, say, refused) {
   });
   canvas.on("progress", ({ op }) => document && journal.stroke(op));
   addEventListener("online", () => document && schedule());
+  for (const event of ["visibilitychange", "pagehide"]) addEventListener(event, hurry);
 
   return {
-    /** From now on this document is mirrored; `unsaved` are ids of entries that are on the canvas alone. */
+    /**
+     * From now on this document is mirrored, {id, head, settings: those that the server lacks, or none}; `unsaved` are ids of
+     * entries that are on the canvas alone.
+     */
     follow(next, itsJournal, unsaved = []) {
       document = next;
       journal = itsJournal;
+      settings = next.settings ?? null;
+      journal.settings(settings);
+      typedUntil = 0;
       waiting = [...unsaved];
       attempts = 0;
       restUntil = 0;
       barred = new Set();
       state = ""; // what was said before was of another one
-      tell(document && waiting.length ? "saving" : "saved");
+      tell(document && (waiting.length || settings) ? "saving" : "saved");
       if (document) schedule();
     },
     leave() {
       document = null;
       clearTimeout(timer);
     },
+    /** What is set beside the document. */
+    keep(next) {
+      if (!document) return;
+      settings = next;
+      typedUntil = performance.now() + TYPED;
+      journal.settings(next);
+      tell("saving");
+      schedule();
+    },
     /** Resolves when the server has all; rejects with its words, or its silence, if it does not take it. */
     async settled() {
-      restUntil = 0;
       clearTimeout(timer);
       if (working) await working.catch(() => {});
       while (document) {
+        restUntil = typedUntil = 0;
         working = store(document);
         try {
           const again = await working;

@@ -109,7 +109,9 @@ export function createVariations(actions, draw) {
     for (const [index, { part }] of slots.entries()) part.setAttribute("aria-pressed", String(chosen === index));
     row.firstChild.setAttribute("aria-pressed", String(chosen === null));
     const kept = job.pictures[chosen ?? -1]?.layer;
-    keep.hidden = more.hidden = discard.hidden = !over;
+    keep.hidden = discard.hidden = !over;
+    more.hidden = !over || job.recalled;
+    discard.lastChild.textContent = job.recalled ? "Leave it as it is" : "Discard all";
     stop.hidden = over;
     keep.disabled = !kept;
     keep.title = kept ? "" : "Choose a variation first. Before is what was there.";

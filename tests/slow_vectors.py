@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import random
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,95 @@ def context_cases() -> list[Any]:
     return cases
 
 
+# ---- pixels that look alike ----
+
+WHITE = 8192
+CONES = [[13508, 17574, 1686], [6944, 22305, 3519], [2894, 9231, 20643]]
+LEVELS = [[862, 3251, -17], [8102, -9948, 1846], [106, 3206, -3312]]
+
+
+def light(level: int) -> int:
+    share = Decimal(level) / 255
+    curve = (
+        share / Decimal("12.92") if share <= Decimal("0.04045") else ((share + Decimal("0.055")) / Decimal("1.055"))
+    )
+    return math.floor((curve if share <= Decimal("0.04045") else curve ** Decimal("2.4")) * 65535 + Decimal("0.5"))
+
+
+def root(cone: int) -> int:
+    """WHITE times the cube root of cone / 65535, half up: the largest whole number whose lower edge is not above."""
+    found = 0
+    while (2 * found + 1) ** 3 * 65535 <= cone * (2 * WHITE) ** 3:
+        found += 1
+    return found
+
+
+def levels(colour: list[int]) -> list[int]:
+    lights = [light(level) for level in colour]
+    cones = [half_up(Fraction(sum(map(operator.mul, row, lights)), 32768)) for row in CONES]
+    roots = [root(cone) for cone in cones]
+    return [half_up(Fraction(sum(map(operator.mul, row, roots)), 4096)) for row in LEVELS]
+
+
+def point(pixel: tuple[int, ...]) -> list[int]:
+    veiled = [(level * pixel[3] + 127) // 255 for level in levels(list(pixel[:3]))]
+    return [*veiled, (WHITE * pixel[3] + 127) // 255]
+
+
+def wand(pixels: list[tuple[int, ...]], width: int, at: int, tolerance: int, contiguous: bool) -> list[int]:
+    points = {pixel: point(pixel) for pixel in set(pixels)}
+    aim = pixels[at]
+
+    def alike(pixel: tuple[int, ...]) -> bool:
+        if tolerance == 255:
+            return True
+        if tolerance == 0:
+            return pixel == aim or pixel[3] == aim[3] == 0
+        square = sum((a - b) ** 2 for a, b in zip(points[pixel], points[aim], strict=True))
+        return square * 255**2 <= (tolerance * WHITE) ** 2
+
+    taken = {at} if contiguous else {k for k, pixel in enumerate(pixels) if alike(pixel)}
+    waiting = sorted(taken) if contiguous else []
+    while waiting:
+        here = waiting.pop()
+        x = here % width
+        beside = [here - width, here + width, *([here - 1] if x else []), *([here + 1] if x + 1 < width else [])]
+        for next_ in beside:
+            if 0 <= next_ < len(pixels) and next_ not in taken and alike(pixels[next_]):
+                taken.add(next_)
+                waiting.append(next_)
+    return [255 if k in taken else 0 for k in range(len(pixels))]
+
+
+def wand_cases() -> list[Any]:
+    cases = []
+    for number, tolerance in enumerate([0, 1, 3, 8, 16, 32, 32, 64, 100, 128, 200, 254, 255, 0, 12, 40]):
+        width, height = random.choice([(12, 9), (9, 7), (15, 6)])
+        base = [random.randrange(256) for _ in range(3)]
+        spread = random.choice([4, 20, 60, 255])
+        alphas = [255] if number % 3 else [255, 255, 200, 128, 1, 0]
+        pixels = [
+            (*(min(255, max(0, level + random.randint(-spread, spread))) for level in base), random.choice(alphas))
+            for _ in range(width * height)
+        ]
+        for k in range(0, len(pixels) - 1, 2):  # runs of one colour, so that something hangs together
+            pixels[k + 1] = pixels[k]
+        at = random.randrange(len(pixels))
+        for contiguous in (True, False):
+            mask = wand(pixels, width, at, tolerance, contiguous)
+            cases.append(
+                {"width": width, "height": height, "pixels": [value for pixel in pixels for value in pixel]}
+                | {"x": at % width, "y": at // width, "tolerance": tolerance, "contiguous": contiguous, "mask": mask}
+            )
+    return cases
+
+
+def colours() -> list[Any]:
+    chosen = [[level] * 3 for level in (0, 1, 2, 10, 11, 100, 127, 128, 254, 255)]
+    chosen += [[random.randrange(256) for _ in range(3)] for _ in range(120)]
+    return [[*colour, *levels(colour)] for colour in chosen]
+
+
 def named(box: Box | None) -> dict[str, int] | None:
     return dict(zip(("x", "y", "width", "height"), box, strict=True)) if box is not None else None
 
@@ -268,3 +359,9 @@ if __name__ == "__main__":
         cases=mask_cases(),
     )
     write("context.json", "What a model sees around the bounds of an effective mask.", cases=context_cases())
+    write(
+        "wand.json",
+        "Which pixels look alike. colours: sRGB and its OKLab levels. cases: RGBA row by row, and the mask of a wand.",
+        colours=colours(),
+        cases=wand_cases(),
+    )

@@ -1,4 +1,4 @@
-"""Selections that take thought: the magic wand, cutting an object out (GrabCut), and edges that follow the picture.
+"""Selections that take thought: a wand's edge, cutting an object out (GrabCut), and edges that follow the picture.
 
 Pixels in, masks out, with OpenCV. The same arguments give the same mask; the largest picture takes seconds.
 """
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from studio.errors import InvalidRequest
-from studio.imaging.colour import oklab
+from studio.imaging.colour import WHITE, oklab, oklab_levels
 from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.masks import HALF, Mask, squared_distances
 from studio.imaging.png import Pixels
@@ -20,8 +20,7 @@ TOLERANCE_RANGE = (0, 255)  # 255 is the distance of black and white
 RADIUS_RANGE = (1, 64)  # px that an edge may move by
 INSIDE, OUTSIDE = 255, 64  # in a scribble; 0 says nothing
 
-_ROWS = 512  # that are compared at a time
-_SAME = 1e-5  # OKLab: what rounding may make of equal colours; the nearest different ones are farther apart
+_ROWS = 256  # that are compared at a time
 _CUT_SIDE = 400  # px of the copy that GrabCut works on
 _CUT_ROUNDS = 5
 _COLOURS = 5  # that GrabCut learns for each side
@@ -40,7 +39,8 @@ def wand(pixels: Pixels, x: int, y: int, tolerance: int, contiguous: bool = True
     uint8 (H, W, 3) or (H, W, 4) -> (H, W). Colours are compared in OKLab; `tolerance` / 255 is the largest distance,
     of which black and white have 1. Transparency counts like lightness, and what is transparent altogether has no
     colour. 0 takes equal colours only, 255 everything. `contiguous` keeps what hangs together with the pixel by
-    its four neighbours. Raises InvalidRequest for a place outside or another tolerance.
+    its four neighbours. The page's own wand (`assets/canvas_flood.js`) takes the same pixels.
+    Raises InvalidRequest for a place outside or another tolerance.
     """
     height, width = pixels.shape[:2]
     for value, name, side in ((x, "x", width), (y, "y", height)):
@@ -51,12 +51,10 @@ def wand(pixels: Pixels, x: int, y: int, tolerance: int, contiguous: bool = True
         raise InvalidRequest(f"The tolerance is a whole number from {low} to {high}, not {tolerance}.", "tolerance")
     if tolerance == high:
         return np.full((height, width), 255, np.uint8)
-    seed = _points(pixels[y : y + 1, x : x + 1])[0, 0]
-    limit = (tolerance / high + _SAME) ** 2
+    aim = pixels[y : y + 1, x : x + 1]
     alike = np.empty((height, width), np.uint8)
     for top in range(0, height, _ROWS):
-        off = _points(pixels[top : top + _ROWS]) - seed
-        alike[top : top + _ROWS] = np.einsum("ijk,ijk->ij", off, off) <= limit
+        alike[top : top + _ROWS] = _alike(pixels[top : top + _ROWS], aim, tolerance)
     if contiguous:
         beyond = np.zeros((height + 2, width + 2), np.uint8)
         cv2.floodFill(alike, beyond, (x, y), 2, flags=4)
@@ -137,13 +135,23 @@ def refined(pixels: Pixels, mask: Mask, radius: int) -> Mask:
     return result
 
 
+def _alike(pixels: Pixels, aim: Pixels, tolerance: int) -> Any:
+    """Which pixels (H, W, C) look like the only one of `aim` (1, 1, C): bool (H, W). In whole numbers."""
+    if tolerance == 0:
+        same = (pixels == aim).all(axis=2)
+        return same if pixels.shape[2] == 3 else same | ((pixels[..., 3] == 0) & (aim[..., 3] == 0))
+    farthest = tolerance * tolerance * WHITE * WHITE // (TOLERANCE_RANGE[1] ** 2)
+    off = _points(pixels) - _points(aim)
+    return np.einsum("ijk,ijk->ij", off, off) <= farthest
+
+
 def _points(pixels: Pixels) -> Any:
-    """Colours as points whose distance is how different they look: OKLab, and with alpha a fourth coordinate."""
-    lab = oklab(np.ascontiguousarray(pixels[..., :3]))
+    """Colours as int32 points whose distance is how different they look: OKLab, and with alpha a fourth coordinate."""
+    levels = oklab_levels(pixels[..., :3])
     if pixels.shape[2] == 3:
-        return lab
-    alpha = pixels[..., 3:].astype(np.float32) / 255
-    return np.concatenate([lab * alpha, alpha], axis=2)
+        return levels
+    alpha = pixels[..., 3:].astype(np.int32)
+    return np.concatenate([(levels * alpha + 127) // 255, (alpha * WHITE + 127) // 255], axis=2)
 
 
 def _cut_out(pixels: Pixels, hints: np.ndarray[Any, Any], frame: Bounds, field: str) -> Mask:

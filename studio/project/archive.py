@@ -20,11 +20,11 @@ from pathlib import Path
 from studio.errors import InvalidRequest, StudioError, UnreadablePicture, human_bytes
 from studio.imaging.plain_png import MAX_SIDE, extent_at, plain_extent
 from studio.imaging.png import MAX_PIXELS, read_png_text
-from studio.project.archive_file import LATENTS_LIMIT, ArchiveReader, ArchiveWriter, UnreadableArchive
+from studio.project.archive_file import LATENTS_LIMIT, VERSION, ArchiveReader, ArchiveWriter, UnreadableArchive
 from studio.project.disk import check_free, not_kept
 from studio.project.document_rows import DOCUMENT_ID
 from studio.project.document_transfer import announce, arrived, arriving, each_node, take_in
-from studio.project.document_values import STATE_DEPTH, TILE, State, checked_name
+from studio.project.document_values import SETTINGS_DEPTH, STATE_DEPTH, TILE, Settings, State, checked_name
 from studio.project.documents import NODES_LIMIT, DocumentStore
 from studio.project.flattening import NobodyWaits, flat, thumbnail
 from studio.project.history import Node
@@ -41,6 +41,7 @@ UNPACKED_LIMIT = 16 * 1024**3  # bytes of all pixels: checking them takes its ti
 BATCH, BATCH_BYTES = 64, 64 * 1024**2  # pixels that are kept at a time
 PICTURE = "picture"  # beside the endings of a run's files
 STRIP_SIDE_LIMIT = 65_536  # px: of the sheet of small previews
+_WITHOUT_SETTINGS = 1  # the version of a file that has none: studios of then read it
 _LATEST = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
@@ -102,10 +103,13 @@ class Archive:
         """
         facts = self._documents.facts(owner, document)
         head = self._documents.state(owner, document)
+        settings = self._documents.settings(owner, document).values
+        title = {"name": facts.name, "head": facts.head} | ({"settings": settings} if settings else {})
+        version = VERSION if settings else _WITHOUT_SETTINGS
         try:
             room = functools.partial(check_free, target.parent)
-            with target.open("xb") as file, ArchiveWriter(file, self._made_with, room) as archive:
-                _add_json(archive, "document.json", {"name": facts.name, "head": facts.head})
+            with target.open("xb") as file, ArchiveWriter(file, self._made_with, room, version) as archive:
+                _add_json(archive, "document.json", title)
                 archive.add("preview.webp", thumbnail(flat(head, self._pixels, owner), PREVIEW))
                 tiles: set[str] = set()
                 runs: set[str] = set()
@@ -180,7 +184,7 @@ class Archive:
         """
         # two of the same file at once would delete each other's runs
         with self._turn(owner), ArchiveReader(source) as archive:
-            title, head = _title(archive)
+            title, head, settings = _title(archive)
             tiles, named = _checked_nodes(archive, head)
             _check_tiles(archive, tiles, gone)
             unpacked = archive.size("runs", "") + archive.size("pictures", "")
@@ -197,7 +201,8 @@ class Archive:
                 try:
                     for run in runs:
                         self._keep_run(owner, run)
-                    return take_in(self._documents, owner, name or title, head, _nodes(archive), ids)
+                    nodes = _nodes(archive)
+                    return take_in(self._documents, owner, name or title, head, nodes, ids, settings)
                 except BaseException:
                     self._forget(owner, ids)
                     raise
@@ -264,13 +269,15 @@ def _add_json(archive: ArchiveWriter, name: str, values: object) -> int:
     return len(data)
 
 
-def _title(archive: ArchiveReader) -> tuple[str, str]:
-    values = archive.json("document.json", 2)
+def _title(archive: ArchiveReader) -> tuple[str, str, Settings]:
+    """The name, the head, and what is set beside the document."""
+    values = archive.json("document.json", SETTINGS_DEPTH + 1)
     head = values.get("head")
-    if set(values) != {"name", "head"} or not isinstance(head, str) or not DOCUMENT_ID.fullmatch(head):
+    known = {"name", "head"} | ({"settings"} if archive.version > _WITHOUT_SETTINGS else set())
+    if not {"name", "head"} <= set(values) <= known or not isinstance(head, str) or not DOCUMENT_ID.fullmatch(head):
         raise UnreadableArchive("document.json in this file does not name a head.")
     try:
-        return checked_name(values["name"]), head
+        return checked_name(values["name"]), head, Settings.from_dict(values.get("settings", {}))
     except InvalidRequest as problem:
         raise UnreadableArchive(f"document.json in this file cannot be used: {problem}") from problem
 

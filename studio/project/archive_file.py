@@ -1,7 +1,7 @@
 """A .wavebrush file as a container: a zip whose names, sizes and checksums are all known before anything is used.
 
     manifest.json               format, version, and the SHA-256 of every other file
-    document.json               the name and the head
+    document.json               the name, the head, and since version 2 what is set beside the document
     preview.webp                what it looks like
     nodes/000001.json ...       the history, oldest first, each with its whole state
     pixels/ID.png               tiles and masks, by the digest of their bytes
@@ -30,7 +30,7 @@ from studio import strict_json
 from studio.errors import StudioError, human_bytes, shown
 from studio.project.names import PICTURE
 
-FORMAT, VERSION = "wavebrush", 1
+FORMAT, VERSION = "wavebrush", 2
 MANIFEST = "manifest.json"
 
 FILE_LIMIT = 3 * 1024**3  # bytes of a whole file; what is packed in it may not unpack to more
@@ -63,9 +63,17 @@ class UnreadableArchive(StudioError):
 class ArchiveWriter:
     """Writes one file after another; `close` adds the manifest. To be used by `with`, which lets go of the file."""
 
-    def __init__(self, file: IO[bytes], made_with: str, check_room: Callable[[int], None] | None = None) -> None:
-        """`check_room` is asked before so many bytes more are written, and raises if they do not fit."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        made_with: str,
+        check_room: Callable[[int], None] | None = None,
+        version: int = VERSION,
+    ) -> None:
+        """`check_room` is asked before so many bytes more are written, and raises if they do not fit. `version` is the
+        oldest that knows all that is written."""
         self._made_with = made_with
+        self._version = version
         self._check_room = check_room
         self._zip = zipfile.ZipFile(file, "w", allowZip64=False)
         self._digests: dict[str, str] = {}
@@ -97,7 +105,7 @@ class ArchiveWriter:
     def close(self) -> None:
         manifest = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self._version,
             "made_with": self._made_with,
             "files": self._digests,
         }

@@ -16,7 +16,7 @@ from pathlib import Path
 from studio.errors import StudioError
 
 FILE = "studio.sqlite3"
-VERSION = 2
+VERSION = 3
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ CREATE TABLE documents (
     used_at INTEGER NOT NULL,
     binned_at INTEGER,
     bytes INTEGER NOT NULL,       -- of its history
-    stale INTEGER NOT NULL DEFAULT 0  -- whether `refs` may name more than the nodes do
+    stale INTEGER NOT NULL DEFAULT 0, -- whether `refs` may name more than the nodes do
+    settings TEXT NOT NULL DEFAULT '{}'  -- JSON: what a person has set beside it
 ) WITHOUT ROWID;
 CREATE INDEX documents_of ON documents (owner, used_at);
 
@@ -105,7 +106,10 @@ CREATE TABLE marks (              -- what a person said of a picture, which its 
 """
 
 _RUNS = _SCHEMA[_SCHEMA.index("CREATE TABLE runs") : _SCHEMA.index("CREATE TABLE marks")]
-_UPGRADES = {1: f"ALTER TABLE pictures ADD COLUMN fill INTEGER; {_RUNS}"}  # from each version to the one after it
+_UPGRADES = {  # from each version to the one after it
+    1: f"ALTER TABLE pictures ADD COLUMN fill INTEGER; {_RUNS}",
+    2: "ALTER TABLE documents ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'",
+}
 
 
 class Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import time
@@ -9,11 +10,13 @@ import zlib
 from dataclasses import dataclass
 
 from studio.errors import InvalidRequest, NotFound
-from studio.project.document_values import STATE_LIMIT, TILE, State
+from studio.project.document_values import STATE_LIMIT, TILE, Settings, State
 from studio.project.history import Node
 from studio.project.pixels_store import PixelStore
 
 DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")  # of a document, and of a node of its history
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,11 @@ def facts_in(row: sqlite3.Row) -> DocumentFacts:
     return DocumentFacts(**{name: row[name] for name in DocumentFacts.__dataclass_fields__})
 
 
-def insert_document(rows: sqlite3.Connection, owner: str, facts: DocumentFacts) -> None:
+def insert_document(
+    rows: sqlite3.Connection, owner: str, facts: DocumentFacts, settings: Settings | None = None
+) -> None:
     rows.execute(
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, 0)",
+        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, 0, ?)",
         (
             facts.id,
             owner,
@@ -61,6 +66,7 @@ def insert_document(rows: sqlite3.Connection, owner: str, facts: DocumentFacts) 
             facts.changed_at,
             facts.used_at,
             facts.bytes,
+            (settings or Settings()).to_json(),
         ),
     )
 
@@ -70,6 +76,21 @@ def insert_node(rows: sqlite3.Connection, document: str, node: Node, number: int
         "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (document, node.id, node.parent, number, node.label, node.at, size, packed),
     )
+
+
+def settings_in(row: sqlite3.Row) -> Settings:
+    """What is set beside a document; nothing where that cannot be read, which keeps nobody from the document."""
+    try:
+        return Settings.from_json(row["settings"])
+    except InvalidRequest as problem:
+        log.warning("The settings of document %s cannot be read: %s", row["id"], problem)
+        return Settings()
+
+
+def nodes_in(rows: sqlite3.Connection, document: str) -> tuple[Node, ...]:
+    """The history of a document, oldest first."""
+    found = rows.execute("SELECT id, parent, label, at FROM nodes WHERE document = ? ORDER BY number", (document,))
+    return tuple(Node(*row) for row in found)
 
 
 def refer(rows: sqlite3.Connection, document: str, kind: str, ids: frozenset[str]) -> None:

@@ -21,7 +21,7 @@ from studio.project.document_rows import (
     refer,
     unpacked_state,
 )
-from studio.project.document_values import State
+from studio.project.document_values import Settings, State
 from studio.project.documents import UNTITLED, DocumentStore
 from studio.project.history import Node
 
@@ -48,6 +48,7 @@ def take_in(
     head: str,
     nodes: Iterable[tuple[Node, State]],
     runs: Sequence[str] = (),
+    settings: Settings | None = None,
 ) -> str:
     """Keeps a new document with this history, parents before their children; returns its id.
 
@@ -58,7 +59,7 @@ def take_in(
     try:
         with tempfile.TemporaryFile(dir=folder) as spool:  # all is checked and packed before anybody has to wait
             packed = [_packed(documents, owner, spool, *each) for each in _with_news(nodes)]
-            return _insert(documents, owner, name.strip() or UNTITLED, head, packed, spool, runs)
+            return _insert(documents, owner, name.strip() or UNTITLED, head, packed, spool, runs, settings)
     except OSError as problem:
         raise not_kept("The document", folder, problem) from problem
 
@@ -112,6 +113,7 @@ def _insert(
     nodes: Sequence[_Packed],
     spool: IO[bytes],
     runs: Sequence[str],
+    settings: Settings | None,
 ) -> str:
     shown = next((each for each in nodes if each.node.id == head), None)
     if shown is None:
@@ -123,6 +125,7 @@ def _insert(
             rows,
             owner,
             DocumentFacts(document, name, shown.width, shown.height, head, made, made, made, None, total),
+            settings,
         )
         for number, each in enumerate(nodes, start=1):
             spool.seek(each.start)

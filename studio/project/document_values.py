@@ -28,6 +28,8 @@ NAME_LIMIT = 200  # characters
 FACTS_LIMIT = 64 * 1024  # bytes of JSON that one layer carries
 STATE_LIMIT = 4 * 1024**2  # bytes of JSON
 STATE_DEPTH = 16
+SETTINGS_LIMIT = 32 * 1024  # bytes of JSON
+SETTINGS_DEPTH = 8
 KINDS = ("picture", "paint", "fill")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -217,6 +219,39 @@ class State:
         yield self.mask.tiles
         for mask in self.masks:
             yield mask.tiles
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person has set beside a document to paint with next, as JSON. Only the page knows what it means.
+
+    It belongs to the document and to no moment of its history: undo leaves it alone. What a later version of the page
+    has put there is kept as it is.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: object) -> Settings:
+        """Raises InvalidRequest for what is no object, or larger or deeper than the limits above."""
+        if not isinstance(values, Mapping):
+            _refuse("settings", "is an object", values)
+        return cls.from_json(cls(values).to_json())
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Reads what `to_json` wrote. Raises InvalidRequest."""
+        try:
+            values = strict_json.loads(text, max_bytes=SETTINGS_LIMIT, max_depth=SETTINGS_DEPTH)
+        except ValueError as problem:
+            raise InvalidRequest(f"These settings cannot be kept: {problem}.", "settings") from problem
+        if not isinstance(values, Mapping):
+            _refuse("settings", "is an object", values)
+        return cls(values)
+
+    def to_json(self) -> str:
+        """Equal settings have equal text."""
+        return json.dumps(self.values, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def checked_name(value: object, where: str = "name") -> str:

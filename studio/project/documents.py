@@ -27,13 +27,15 @@ from studio.project.document_rows import (
     insert_document,
     insert_node,
     my_row,
+    nodes_in,
     now,
     packed_state,
     refer,
     searched,
+    settings_in,
     unpacked_state,
 )
-from studio.project.document_values import State, checked_name
+from studio.project.document_values import Settings, State, checked_name
 from studio.project.history import Node, superfluous
 from studio.project.pixels_store import PixelStore
 
@@ -51,11 +53,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OpenDocument:
-    """A document with its present state and its history, oldest first."""
+    """A document with its present state, its history, oldest first, and what is set beside it."""
 
     facts: DocumentFacts
     state: State
     history: tuple[Node, ...]
+    settings: Settings
 
 
 class DocumentStore:
@@ -175,6 +178,26 @@ class DocumentStore:
                 (name, searched(name), now(), document),
             )
 
+    def keep_settings(self, owner: str, document: str, settings: Settings) -> None:
+        """Keeps what is set beside the document, instead of what was. Raises NotFound, StudioError without room."""
+        text = settings.to_json()
+        with self.database.write() as rows:
+            if my_row(rows, owner, document)["settings"] == text:
+                return
+            self.check_room(rows, owner, len(text))
+            rows.execute("UPDATE documents SET settings = ?, changed_at = ? WHERE id = ?", (text, now(), document))
+
+    def change(
+        self, owner: str, document: str, name: str | None = None, settings: Settings | None = None
+    ) -> DocumentFacts:
+        """Gives it another name, other settings or both, all or nothing. Raises as `rename` and `keep_settings` do."""
+        with self.database.write():
+            if name is not None:
+                self.rename(owner, document, name)
+            if settings is not None:
+                self.keep_settings(owner, document, settings)
+        return self.facts(owner, document)
+
     def duplicate(self, owner: str, document: str) -> str:
         """A second document with the same history; returns its id. Raises NotFound, StudioError without room."""
         copy, made = secrets.token_hex(16), now()
@@ -191,8 +214,8 @@ class DocumentStore:
             self.check_room(rows, owner, int(found["bytes"]), 1)
             name = f"{found['name'][:190]} copy"
             rows.execute(
-                "INSERT INTO documents SELECT ?, owner, ?, ?, width, height, head, ?, ?, ?, NULL, bytes, stale "
-                "FROM documents WHERE id = ?",
+                "INSERT INTO documents SELECT ?, owner, ?, ?, width, height, head, ?, ?, ?, NULL, bytes, stale, "
+                "settings FROM documents WHERE id = ?",
                 (copy, name, searched(name), made, made, made, document),
             )
             rows.execute(
@@ -253,18 +276,20 @@ class DocumentStore:
 
         With `runs`, those in whose history a layer came of one of these runs.
         """
-        wanted = searched(query).split()[:16]
-        conditions = ["owner = ?", f"binned_at IS {'NOT ' if binned else ''}NULL"]
-        conditions += ["instr(words, ?) > 0"] * len(wanted)
-        if runs:
-            marks = ", ".join("?" * len(runs))
-            conditions.append(f"id IN (SELECT document FROM refs WHERE kind = 'run' AND refs.id IN ({marks}))")
+        condition, values = _fitting(owner, query, binned, runs)
         with self.database.read() as rows:
             found = rows.execute(
-                f"SELECT * FROM documents WHERE {' AND '.join(conditions)} ORDER BY used_at DESC, id LIMIT ? OFFSET ?",
-                (owner, *wanted, *runs, limit, offset),
+                f"SELECT * FROM documents WHERE {condition} ORDER BY used_at DESC, id LIMIT ? OFFSET ?",
+                (*values, limit, offset),
             ).fetchall()
         return [facts_in(row) for row in found]
+
+    def found(self, owner: str, query: str = "", binned: bool = False, runs: Sequence[str] = ()) -> int:
+        """How many documents `listed` would list without its limit."""
+        condition, values = _fitting(owner, query, binned, runs)
+        with self.database.read() as rows:
+            (count,) = rows.execute(f"SELECT count(*) FROM documents WHERE {condition}", values).fetchone()
+        return int(count)
 
     def count(self, owner: str) -> tuple[int, int]:
         """How many documents there are, and how many more lie in the bin."""
@@ -285,13 +310,21 @@ class DocumentStore:
             rows.execute("UPDATE documents SET used_at = ? WHERE id = ? AND owner = ?", (now(), document, owner))
         with self.database.read() as rows:
             found = my_row(rows, owner, document)
-            nodes = rows.execute(
-                "SELECT id, parent, label, at FROM nodes WHERE document = ? ORDER BY number", (document,)
-            ).fetchall()
+            history = nodes_in(rows, document)
             (packed,) = rows.execute(
                 "SELECT state FROM nodes WHERE document = ? AND id = ?", (document, found["head"])
             ).fetchone()
-        return OpenDocument(facts_in(found), unpacked_state(packed), tuple(Node(*row) for row in nodes))
+        return OpenDocument(facts_in(found), unpacked_state(packed), history, settings_in(found))
+
+    def history(self, owner: str, document: str) -> tuple[str, tuple[Node, ...]]:
+        """The head, and all steps, oldest first. Raises NotFound."""
+        with self.database.read() as rows:
+            return str(my_row(rows, owner, document)["head"]), nodes_in(rows, document)
+
+    def settings(self, owner: str, document: str) -> Settings:
+        """What is set beside a document. Raises NotFound."""
+        with self.database.read() as rows:
+            return settings_in(my_row(rows, owner, document))
 
     def state(self, owner: str, document: str, node_id: str | None = None) -> State:
         """The state of a node, or of the head. Raises NotFound."""
@@ -414,6 +447,17 @@ class DocumentStore:
                 (document, document),
             )
             rows.execute("UPDATE documents SET bytes = bytes - ?, stale = 1 WHERE id = ?", (freed, document))
+
+
+def _fitting(owner: str, query: str, binned: bool, runs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """A condition on documents, and its values."""
+    words = searched(query).split()[:16]
+    conditions = ["owner = ?", f"binned_at IS {'NOT ' if binned else ''}NULL"]
+    conditions += ["instr(words, ?) > 0"] * len(words)
+    if runs:
+        marks = ", ".join("?" * len(runs))
+        conditions.append(f"id IN (SELECT document FROM refs WHERE kind = 'run' AND refs.id IN ({marks}))")
+    return " AND ".join(conditions), (owner, *words, *runs)
 
 
 def _shape(rows: sqlite3.Connection, document: str) -> tuple[object, ...]:

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -83,8 +84,10 @@ def mask_pixels(tiles: Tiles, state: State, pixels: PixelStore, owner: str) -> P
     return whole
 
 
-def state_of_picture(picture: Pixels, name: str, pixels: PixelStore, owner: str) -> State:
-    """A document of one layer, uint8 (H, W, 3) or (H, W, 4), whose pixels are kept now.
+def state_of_picture(
+    picture: Pixels, name: str, pixels: PixelStore, owner: str, facts: Mapping[str, Any] | None = None
+) -> State:
+    """A document of one layer, uint8 (H, W, 3) or (H, W, 4), whose pixels are kept now; `facts` are the layer's.
 
     Raises UnreadablePicture if a side is too long, StudioError without room.
     """
@@ -106,7 +109,7 @@ def state_of_picture(picture: Pixels, name: str, pixels: PixelStore, owner: str)
                 pngs.append(write_plain(tile, level=3))
     ids = pixels.add_many(owner, pngs) if pngs else []
     shown = "".join(character for character in name if character.isprintable())
-    layer = Layer("picture", shown, "picture", 0, 0, True, 100, dict(zip(places, ids, strict=True)))
+    layer = Layer("picture", shown, "picture", 0, 0, True, 100, dict(zip(places, ids, strict=True)), facts)
     return State(width, height, (layer,), layer.id)
 
 

@@ -15,12 +15,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from studio.errors import NotFound
+from studio.errors import InvalidRequest, NotFound, UnreadablePicture
 from studio.project.database import Database
 from studio.project.document_rows import now, searched
 from studio.project.run_index import RunFacts, RunIndex
 from studio.project.runs import RunStore
-from studio.project.store import KeptPicture, PictureStore, picture_in
+from studio.project.store import KeptPicture, PictureStore, picture_in, request_in
 
 PAGE_LIMIT = 500  # pictures that are told of at once
 _INLINE = 80  # pictures that are read while somebody waits, the newest; the others are read beside
@@ -186,6 +186,24 @@ class Library:
                     rows.execute(f"DELETE FROM {table} WHERE owner = ? AND id = ?", (whose, picture_id))
             gone += 1
         return gone
+
+    def same_file(self, owner: str, file: bytes) -> str | None:
+        """The id of the picture whose file this is, byte for byte; None for any other file.
+
+        Of several, painted alike, it is the newest that is not in the bin, or else the newest.
+        """
+        try:
+            request, _ = request_in(file)
+        except (UnreadablePicture, InvalidRequest):
+            return None
+        self.sync(owner)
+        with self._database.read() as rows:
+            found = rows.execute(
+                "SELECT pictures.id FROM pictures LEFT JOIN marks USING (owner, id) "
+                "WHERE pictures.owner = ? AND bytes = ? AND seed = ? ORDER BY binned_at IS NOT NULL, pictures.id DESC",
+                (owner, len(file), request.seed),
+            ).fetchall()
+        return next((row["id"] for row in found if self._pictures.png(owner, row["id"]) == file), None)
 
     def used(self, owner: str) -> tuple[int, int]:
         """How many pictures there are, the bin included, and their bytes on disk."""

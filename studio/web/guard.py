@@ -72,6 +72,9 @@ CONTENT_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# No Strict-Transport-Security, not even over our own TLS: a browser keeps it for a host name with all of its ports, so
+# for a year it would reach nothing that this computer serves without a certificate, a later start of the studio
+# included, and let nobody past a certificate that has run out. A name that is HTTPS for good has a proxy that says so.
 _HEADERS = {
     b"content-security-policy": CONTENT_POLICY.encode(),
     b"cross-origin-opener-policy": b"same-origin",

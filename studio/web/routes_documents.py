@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from studio.errors import InvalidRequest
 from studio.imaging.plain_png import write_plain
 from studio.project.document_rows import DocumentFacts
-from studio.project.document_values import STATE_DEPTH, STATE_LIMIT, State
+from studio.project.document_values import SETTINGS_DEPTH, SETTINGS_LIMIT, STATE_DEPTH, STATE_LIMIT, Settings, State
 from studio.project.documents import DocumentStore
 from studio.project.flattening import flat, thumbnail
 from studio.project.pixels_store import PixelStore
@@ -49,10 +49,12 @@ def build_document_routes(
             words, binned_ones = query.text("query")[:400], query.text("bin") == "1"
             found = documents.listed(owner, words, limit + 1, offset, binned_ones, runs)
             here, binned = documents.count(owner)
+            all_ = binned if binned_ones else here
             return answer(
                 {
                     "documents": [_line(facts) for facts in found[:limit]],
                     "cursor": offset + limit if len(found) > limit else None,
+                    "found": documents.found(owner, words, binned_ones, runs) if words.strip() or runs else all_,
                     "count": here,
                     "in_bin": binned,
                 }
@@ -89,8 +91,17 @@ def build_document_routes(
                 | {
                     "state": found.state.to_dict(),
                     "history": [dataclasses.asdict(node) for node in found.history],
+                    "settings": found.settings.values,
                 }
             )
+
+        return await desk.shown(request, work)
+
+    @router.get("/documents/{document}/history")
+    async def history(request: Request, document: str) -> Response:
+        def work() -> Response:
+            head, nodes = documents.history(owner_of(request), document)
+            return answer({"head": head, "history": [dataclasses.asdict(node) for node in nodes]})
 
         return await desk.shown(request, work)
 
@@ -127,12 +138,13 @@ def build_document_routes(
         return await desk.shown(request, lambda: answer(documents.state(owner_of(request), document, node).to_dict()))
 
     @router.patch("/documents/{document}")
-    async def rename(request: Request, document: str) -> Response:
+    async def change(request: Request, document: str) -> Response:
         def work(body: bytes) -> Response:
-            wish = json_object(body, 4096, 1)
-            only(wish, "name")
-            documents.rename(owner_of(request), document, _text(wish, "name"))
-            return answer(_line(documents.facts(owner_of(request), document)))
+            wish = json_object(body, 4096 + SETTINGS_LIMIT, SETTINGS_DEPTH + 1)
+            only(wish, "name", "settings")
+            name = None if "name" not in wish and "settings" in wish else _text(wish, "name")
+            settings = Settings.from_dict(wish["settings"]) if "settings" in wish else None
+            return answer(_line(documents.change(owner_of(request), document, name, settings)))
 
         return await desk.taken(request, work)
 

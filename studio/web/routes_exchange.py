@@ -16,6 +16,7 @@ from studio.project.archive import Archive
 from studio.project.disk import not_kept
 from studio.project.documents import DocumentStore
 from studio.project.flattening import flat, layers_of, layers_turn, mask_pixels, state_of_picture
+from studio.project.library import Library
 from studio.project.pixels_store import PixelStore
 from studio.viewer.source import nobody_waits
 from studio.web.desk import Desk, Query, answer
@@ -32,8 +33,12 @@ _TYPES = {
 }
 
 
-def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive: Archive, desk: Desk) -> APIRouter:
-    """The routes of documents as files. `pixels` and `archive` are those of `documents`."""
+def build_exchange_routes(
+    documents: DocumentStore, pixels: PixelStore, archive: Archive, library: Library, desk: Desk
+) -> APIRouter:
+    """The routes of documents as files. `pixels` and `archive` are those of `documents`; the file of a picture in
+    `library` is known again.
+    """
     router = APIRouter(prefix="/studio", include_in_schema=False)
 
     @router.get("/documents/{document}/export.{ending}")
@@ -95,8 +100,11 @@ def build_exchange_routes(documents: DocumentStore, pixels: PixelStore, archive:
                 raise UnreadablePicture(
                     f"This file is larger than {MAX_FILE >> 20} MB, which is too much for a picture."
                 )
-            opened = open_picture(path.read_bytes(), fit=Query(request).text("fit") == "1")
-            state = state_of_picture(opened.pixels, name or "Picture", pixels, owner)
+            content = path.read_bytes()
+            opened = open_picture(content, fit=Query(request).text("fit") == "1")
+            ours = library.same_file(owner, content)
+            facts = {"picture": ours, "run": ours} if ours is not None else None
+            state = state_of_picture(opened.pixels, name or "Picture", pixels, owner, facts)
             return answer({"id": documents.create(owner, name, state, "Opened")[0], "notes": opened.notes}, 201)
 
         return await desk.received(request, archive.passage("in"), work)

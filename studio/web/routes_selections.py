@@ -1,6 +1,8 @@
 """Our routes below /studio for selections that take thought. Pixels come by their ids, masks go as grey PNGs.
 
-POST /studio/selections/wand     {"source": PIXELS, "x", "y", "tolerance", "contiguous"}
+A wand with a hard edge is none of them: the page takes the same pixels itself (`assets/canvas_flood.js`), at once.
+
+POST /studio/selections/wand     {"source": PIXELS, "x", "y", "tolerance", "contiguous", "radius"}: its edge is fitted
 POST /studio/selections/grabcut  {"source": PIXELS, "box": {"x", "y", "width", "height"}} or {..., "scribble": PIXELS}
 POST /studio/selections/refine   {"source": PIXELS, "mask": PIXELS, "radius"}
 """
@@ -45,12 +47,14 @@ def build_selection_routes(pixels: PixelStore, desk: Desk) -> APIRouter:
         def select(values: Values, owner: str) -> NDArray[np.uint8]:
             from studio.imaging import selection
 
-            only(values, "source", "x", "y", "tolerance", "contiguous")
+            only(values, "source", "x", "y", "tolerance", "contiguous", "radius")
             contiguous = values.get("contiguous", True)
             if not isinstance(contiguous, bool):
                 raise InvalidRequest(f"contiguous is true or false, not {shown_value(contiguous)}.", "contiguous")
-            x, y, tolerance = (_whole(values, name, FARTHEST) for name in ("x", "y", "tolerance"))
-            return selection.wand(_colours(pixels, owner, values), x, y, tolerance, contiguous)
+            names = ("x", "y", "tolerance", "radius")
+            x, y, tolerance, radius = (_whole(values, name, FARTHEST) for name in names)
+            colours = _colours(pixels, owner, values)
+            return selection.refined(colours, selection.wand(colours, x, y, tolerance, contiguous), radius)
 
         return await selected(request, select)
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import axe_core
 import pytest
+from canvas_page import CanvasPage
 from generate_page import PATIENCE, GeneratePage
 from playwright.sync_api import (
     Browser,
@@ -239,3 +240,11 @@ def generate(studio: Studio, page: Page) -> Iterator[GeneratePage]:
     opened.open()
     yield opened
     opened.stop_everything()
+
+
+@pytest.fixture
+def canvas(studio: Studio, page: Page) -> CanvasPage:
+    """A canvas by itself, with an empty document of 256 × 256 px."""
+    opened = CanvasPage(page, studio.url)
+    opened.open()
+    return opened

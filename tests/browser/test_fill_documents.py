@@ -167,6 +167,43 @@ def test_another_document_opens_from_the_menu(fill: FillPage, studio: Studio) ->
     assert fill.flat().shape == (64, 80, 4)
 
 
+def test_a_link_to_a_document_in_the_bin_says_so_and_brings_it_back(fill: FillPage, studio: Studio) -> None:
+    gone = make_document(studio.url, landscape(80, 64), "A knot on the shore")
+    ask(studio.url, f"documents/{gone}", method="DELETE")
+    fill.open_picture(landscape(), "Still here")
+    fill.page.evaluate("id => { location.hash = `#fill/${id}`; }", gone)
+    expect(fill.notice).to_contain_text("“A knot on the shore” is in the bin. This is “Still here”.")
+    fill.expect_open()  # with the address that is true
+    fill.page.goto("about:blank")
+    fill.page.goto(f"{fill.url}#fill/{gone}")
+    expect(fill.notice).to_contain_text("“A knot on the shore” is in the bin. This is “Still here”.")
+    fill.expect_open()
+    expect(fill.name).to_have_text("Still here")
+    back, words = (part.bounding_box() for part in (fill.notice.get_by_role("button").first, fill.notice.locator("p")))
+    assert back is not None
+    assert words is not None
+    assert back["x"] >= words["x"] + words["width"]  # beside the words, and not upon them
+    fill.notice.get_by_role("button", name="Bring it back").click()
+    fill.document = gone
+    fill.expect_open()
+    expect(fill.name).to_have_text("A knot on the shore")
+    expect(fill.notice).not_to_be_visible()
+    assert ask(studio.url, f"documents/{gone}")["binned_at"] is None
+
+
+def test_a_link_to_a_document_that_is_not_here_says_so(fill: FillPage, expected_failures: list[str]) -> None:
+    expected_failures.append("404")
+    fill.open_picture(landscape(), "Still here")
+    fill.page.goto("about:blank")
+    fill.page.goto(f"{fill.url}#fill/{'0' * 32}")
+    expect(fill.notice).to_contain_text(
+        "is not here: it was deleted for good, or it is somebody else’s. This is “Still"
+    )
+    expect(fill.notice.get_by_role("button", name="Bring it back")).to_have_count(0)
+    fill.expect_open()
+    expect(fill.name).to_have_text("Still here")
+
+
 def test_the_oldest_of_many_documents_is_found_and_comes_back_out_of_the_bin(fill: FillPage, studio: Studio) -> None:
     oldest = make_document(studio.url, landscape(80, 64), "The Bramblewick mill")
     newest = [make_document(studio.url, landscape(), f"Plover {k}") for k in range(14)][-1]
@@ -238,12 +275,11 @@ def test_documents_are_listed_page_after_page_and_one_further_down_has_its_addre
     fill: FillPage, studio: Studio
 ) -> None:
     oldest = make_document(studio.url, landscape(80, 64), "Turnstone 0")
-    for _ in range(64):
-        newest = ask(studio.url, f"documents/{oldest}/duplicate", {})["id"]
-    fill.open(newest)
+    copies = [ask(studio.url, f"documents/{oldest}/duplicate", {})["id"] for _ in range(64)]
+    fill.open(copies[-1])
     fill.documents_menu("All documents")
     fill.finder_field.fill("turnstone")
-    expect(fill.finder.get_by_role("status")).to_have_text("The first 60 that fit")
+    expect(fill.finder.get_by_role("status")).to_have_text("60 of 65 found")
     expect(fill.finder_rows).to_have_count(60)
     fill.finder.get_by_role("button", name="Show more").click()
     expect(fill.finder_rows).to_have_count(65)
@@ -255,6 +291,18 @@ def test_documents_are_listed_page_after_page_and_one_further_down_has_its_addre
     fill.page.goto("about:blank")
     fill.open(oldest)  # though 64 were used since
     expect(fill.name).to_have_text("Turnstone 0")
+    for copy in copies:
+        ask(studio.url, f"documents/{copy}", method="DELETE")
+    fill.documents_menu("All documents")
+    fill.finder_field.fill("turnstone")
+    expect(fill.finder.get_by_role("status")).to_have_text("1 found")
+    fill.finder_shows("Bin")
+    expect(fill.finder.get_by_role("status")).to_have_text("60 of 64 found")
+    fill.finder_rows.first.get_by_role("button").click()
+    expect(fill.finder_rows).to_have_count(59)
+    fill.finder.get_by_role("button", name="Show more").click()
+    expect(fill.finder_rows).to_have_count(63)
+    expect(fill.finder.get_by_role("status")).to_have_text("63 found")
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -343,6 +391,51 @@ def test_fill_that_is_given_is_laid_out_and_painted_again(fill: FillPage) -> Non
     assert again["layer"]["pixels"] == slot["layer"]["pixels"]
 
 
+def test_expansion_that_is_given_is_laid_out_and_painted_again(fill: FillPage) -> None:
+    picture = landscape(128, 96)
+    fill.open_picture(picture)
+    fill.intent("Expand")
+    fill.page.get_by_role("button", name="50 % right").click()
+    fill.settle_for(seed=11)
+    fill.fill("hills")
+    (slot,) = ask(fill.url, "session")["jobs"][0]["pictures"]
+    png = fetch(fill.url, f"pictures/{slot['id']}.png")
+    fill.keep()
+    first, fill.document = fill.document, ""
+    fill.prompt.fill("something else")
+    fill.settle_for(steps=7, seed=12)
+    fill.give(png, "hills.png")
+    fill.page.get_by_role("button", name="Restore its fill").click()
+    fill.page.wait_for_function("id => !location.hash.endsWith(id)", arg=first, timeout=SLOW)
+    fill.document = fill.opened()
+    expect(fill.notice).to_contain_text("Expand, and the same comes again.")
+    new = 192 - 128 + 12  # with the overlap, an eighth of the shorter side
+    kept = fill.page.get_by_role("radio", name="Expand", exact=True)
+    for _ in range(2):
+        expect(kept).to_have_attribute("aria-checked", "true")
+        expect(fill.prompt).to_have_value("hills")
+        expect(fill.button).to_contain_text(f"Expand {new * 96:,} px")
+        flat, mask = fill.flat(), fill.mask()
+        assert flat.shape == (96, 192, 4)
+        assert (flat[:, :128, :3] == picture).all()
+        assert not flat[:, 128:].any()
+        assert (mask == np.repeat([[0] * (192 - new) + [255] * new], 96, axis=0)).all()
+        fill.page.wait_for_timeout(300)  # until the browser remembers what is asked for
+        fill.page.reload()
+        fill.expect_open()
+    fill.fill()
+    (again,) = ask(fill.url, "session")["jobs"][0]["pictures"]
+    assert again["id"] != slot["id"]
+    assert (read_png(fetch(fill.url, f"pictures/{again['id']}.png")) == read_png(png)).all()
+    assert again["layer"]["pixels"] == slot["layer"]["pixels"]
+    fill.keep()
+    after = fill.flat()
+    assert (after[..., 3] == 255).all()
+    assert (after[:, : 192 - new, :3] == picture[:, : 192 - new]).all()
+    fill.intent("Expand")  # of what it is now, by a frame as always
+    expect(fill.button).to_contain_text("Drag the frame first")
+
+
 def test_files_go_out_and_a_whole_document_comes_back(fill: FillPage) -> None:
     fill.open_picture(landscape(), "Going out")
     fill.page.get_by_role("button", name="Add a layer").click()
@@ -403,9 +496,25 @@ def test_layers_are_hidden_moved_named_and_merged(fill: FillPage) -> None:
 
 
 def test_picture_of_a_painters_run_keeps_its_run(fill: FillPage, studio: Studio) -> None:
-    picture_id, _ = painted(studio.url, "a meadow", steps=2)
+    picture_id, pixels = painted(studio.url, "a meadow", steps=2)
     content = fetch(studio.url, f"pictures/{picture_id}.png")
-    fill.open_picture(landscape())
+    fill.open_picture(landscape(520, 420))
+    ground = fill.flat()
     fill.give(content, "painted.png")
     fill.page.get_by_role("button", name="As a layer").click()
     expect(fill.layers).to_have_count(2)
+    height, width = pixels.shape[:2]
+    x, y = (520 - width + 1) // 2, (420 - height + 1) // 2
+    for _ in range(2):
+        expect(fill.layers.first).to_contain_text("painted by the model")
+        layer = fill.state()["layers"][1]
+        assert (layer["kind"], layer["x"], layer["y"]) == ("picture", x, y)
+        assert layer["facts"] == {"picture": picture_id, "run": picture_id}
+        flat = fill.flat().copy()
+        assert (flat[y : y + height, x : x + width, :3] == pixels).all()
+        flat[y : y + height, x : x + width] = ground[y : y + height, x : x + width]
+        assert (flat == ground).all()
+        fill.page.reload()
+        fill.expect_open()
+    fill.menu(fill.page.get_by_role("button", name="What to do with the layer"), "Steps of this picture")
+    fill.page.wait_for_function("id => location.hash.startsWith(`#steps/${id}`)", arg=picture_id, timeout=SLOW)

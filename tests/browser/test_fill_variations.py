@@ -279,6 +279,104 @@ def test_nothing_goes_where_one_more_is_refused_or_comes_to_nothing(
     assert (fill.flat()[..., :3] == first).all()
 
 
+def test_variations_that_were_not_kept_come_back_in_the_place_of_the_one_that_was(fill: FillPage) -> None:
+    fill.open_picture(landscape())
+    fill.mask_rectangle(40, 40, 90, 90)
+    fill.settle_for(variations=3, seed=5)
+    at_full_size(fill)
+    fill.fill("a red barn")
+    slots = jobs(fill)[0]["pictures"]
+    ids = [slot["id"] for slot in slots]
+    fill.variations.nth(2).click()
+    second = seen(fill)
+    fill.variations.nth(1).click()
+    first = seen(fill)
+    assert (first != second).any()
+    fill.keep()
+    kept = fill.state()["layers"][-1]
+    assert (kept["facts"]["run"], kept["facts"]["variations"]) == (ids[0], ids[1:])
+    fill.page.reload()
+    fill.expect_open()
+    at_full_size(fill)
+    others = fill.page.get_by_role("button", name="2 other variations")
+    others.click()
+    expect(fill.variations).to_have_count(3)  # Before is the one that was kept
+    fill.expect_variations()
+    expect(fill.variations.nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(fill.page.get_by_role("button", name=re.compile("more$"))).not_to_be_visible()
+    assert (seen(fill) == second).all()
+    fill.variations.first.click()
+    assert (seen(fill) == first).all()
+    fill.variations.nth(1).click()
+    fill.keep()
+    assert (fill.flat()[..., :3] == second).all()
+    ground, other = fill.state()["layers"]
+    assert ground["kind"] == "picture"
+    assert (other["facts"]["run"], other["facts"]["variations"]) == (ids[1], [ids[0], ids[2]])
+    assert (other["name"], other["facts"]["frame"]) == (kept["name"], kept["facts"]["frame"])
+    assert other["facts"]["mask"] == kept["facts"]["mask"]
+    pixels = crop(fill, slots[1])
+    assert (tile(fill, other)[: pixels.shape[0], : pixels.shape[1]] == pixels).all()
+    expect(fill.badge).to_have_text(f"{slots[1]['count']['untouched']:,} pixels untouched, 0 changed")
+    fill.undo()
+    assert (fill.flat()[..., :3] == first).all()
+    assert fill.state()["layers"][-1] == kept
+    fill.redo()
+    assert (fill.flat()[..., :3] == second).all()
+    others.click()
+    expect(fill.variations).to_have_count(3)
+    fill.expect_variations()
+    fill.keep()
+    assert (fill.flat()[..., :3] == first).all()
+    assert fill.state()["layers"][-1]["tiles"] == kept["tiles"]
+
+
+def test_what_was_painted_on_a_kept_variation_stays_when_another_takes_its_place(
+    fill: FillPage, expected_failures: list[str]
+) -> None:
+    expected_failures.append("404")
+    fill.open_picture(landscape())
+    fill.mask_rectangle(40, 40, 90, 90)
+    fill.settle_for(variations=3, seed=5)
+    fill.fill("a red barn")
+    [_, other, lost] = jobs(fill)[0]["pictures"]
+    fill.keep()
+    before = fill.head()
+    fill.tool("Move")
+    fill.drag((60, 60), (70, 53))
+    fill.expect_moved(before)
+    moved = fill.state()["layers"][-1]
+    paint_a_stripe(fill, (60, 64), (90, 64))
+    worked_on = fill.state()["layers"][-1]
+
+    def answer(route: Route) -> None:
+        if route.request.post_data_json["run"] == lost["id"]:
+            route.fulfill(status=404, json={"error": "There is no such picture here (any more).", "field": None})
+        else:
+            route.continue_()
+
+    fill.page.route("**/studio/fills/layer", answer)
+    others = fill.page.get_by_role("button", name="2 other variations")
+    others.click()
+    expect(fill.notice).to_contain_text("1 of 2 is not in the gallery any more.")
+    expect(fill.variations).to_have_count(2)
+    fill.expect_variations()
+    fill.page.get_by_role("button", name="Leave it as it is").click()
+    expect(fill.variations).to_have_count(0)
+    assert fill.state()["layers"][-1] == worked_on
+    others.click()
+    expect(fill.variations).to_have_count(2)
+    fill.expect_variations()
+    fill.keep()
+    _, old, new = fill.state()["layers"]
+    assert old == {**worked_on, "visible": False}
+    assert new["facts"]["run"] == other["id"]
+    assert new["facts"]["frame"] == worked_on["facts"]["frame"]
+    assert (new["x"], new["y"]) == (moved["x"], moved["y"])  # where the strokes gave the other one a larger ground
+    fill.undo()
+    assert fill.state()["layers"][-1] == worked_on
+
+
 def test_many_variations_scroll_within_their_row(fill: FillPage) -> None:
     fill.page.set_viewport_size({"width": 390, "height": 844})
     fill.open_picture(landscape())

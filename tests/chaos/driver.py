@@ -25,7 +25,7 @@ from studio.grids import Grid, axis_of
 from studio.imaging.geometry import Bounds, Extent
 from studio.imaging.plain_png import read_plain, write_plain
 from studio.imaging.png import REQUEST_KEY, read_picture, write_png
-from studio.project.document_values import State
+from studio.project.document_values import Settings, State
 from studio.project.grid_store import GridStore
 from studio.project.housekeeping import Housekeeping
 from studio.project.kept_fill import KeptFill, files_of
@@ -197,7 +197,7 @@ class Person:
         document, name = self._some(), f"Name {self.random.randrange(1000)}"
         if document is not None:
             self._say(begin="rename", document=document, name=name)
-            self.made.documents.rename(OWNER, document, name)
+            self.made.documents.change(OWNER, document, name, Settings({"prompt": name}))
             self._say(document=document, name=name)
 
     def bin(self) -> None:
@@ -334,6 +334,8 @@ def examine(folder: Path, told: Told) -> DocumentRoom:
         assert here == told.heads[document] or (begun.get("document") == document and here == begun.get("node"))
         renamed = begun.get("begin") == "rename" and begun.get("document") == document
         assert opened.facts.name in {told.names[document], begun["name"] if renamed else told.names[document]}
+        if opened.facts.name.startswith("Name "):  # it was renamed, and what is set beside it with that
+            assert opened.settings.values == {"prompt": opened.facts.name}
         turned = begun.get("begin") in ("bin", "restore") and begun.get("document") == document
         assert (opened.facts.binned_at is not None) == (document in told.binned) or turned
         kept = {node.id for node in opened.history}

@@ -105,7 +105,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         kept = Kept(tmp_path, made.pictures, made.runs, made.pixels, made.documents, library, small, made.archive)
         engine, jobs = cast(Any, None), cast(Any, None)  # nothing is painted here
         app.include_router(build_library_routes(kept, engine, jobs, desk))
-        app.include_router(build_exchange_routes(made.documents, made.pixels, made.archive, desk))
+        app.include_router(build_exchange_routes(made.documents, made.pixels, made.archive, library, desk))
         app.include_router(build_document_routes(made.documents, made.pixels, small, desk))
         with TestClient(app, base_url="http://127.0.0.1:7860") as client:
             yield Studio(client, made)
@@ -198,6 +198,23 @@ def test_the_list_comes_in_pages(studio: Studio) -> None:
     assert [line["id"] for line in first["documents"] + second["documents"]] == ids[::-1]
     assert second["cursor"] is None
     assert studio.get("documents", status=422, limit="x")["field"] == "limit"
+
+
+def test_how_many_fit_is_told_whatever_the_page_holds(studio: Studio) -> None:
+    ids = [studio.create(name)[0] for name in ("Sea 1", "Sea 2", "Sea 3", "Hill")]
+    for document in ids[1:]:
+        studio.client.delete(f"/studio/documents/{document}")
+    for query, binned, found in (
+        ("", 0, 1),
+        ("sea", 0, 1),
+        ("", 1, 3),
+        ("SEA", 1, 2),
+        ("sea 2", 1, 1),
+        ("dune", 1, 0),
+    ):
+        listed = studio.get("documents", query=query, bin=str(binned), limit=1)
+        assert (listed["found"], listed["count"], listed["in_bin"]) == (found, 1, 3), query
+        assert len(listed["documents"]) == min(found, 1)
 
 
 def test_documents_are_found_by_the_runs_that_their_layers_came_of(studio: Studio) -> None:
@@ -319,6 +336,16 @@ def test_a_picture_becomes_a_document(studio: Studio) -> None:
     flat = studio.client.get(f"/studio/documents/{answer.json()['id']}/flat.png")
     seen = picture[..., 3:] > 0
     assert np.array_equal(read_plain(flat.content), np.where(seen, picture, 0))
+
+
+def test_the_file_of_a_picture_in_the_gallery_goes_on_from_there(studio: Studio) -> None:
+    note = {"format": 1, "request": TextToImage("a lake").to_dict()}
+    png = write_png(np.zeros((30, 40, 3), np.uint8), {REQUEST_KEY: json.dumps(note)})
+    kept = studio.room.pictures.add("local", png, 1_700_000_000_000)
+    for file, facts in ((png, {"picture": kept, "run": kept}), (write_plain(np.zeros((30, 40, 3), np.uint8)), None)):
+        document = studio.client.post("/studio/documents/import", content=file).json()["id"]
+        (layer,) = studio.get(f"documents/{document}")["state"]["layers"]
+        assert layer["facts"] == facts
 
 
 @pytest.mark.parametrize("body", [b"", b"PK\x03\x04 no zip", b"no picture", write_plain(_tile(1))[:-999]], ids=len)

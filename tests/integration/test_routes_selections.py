@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from document_room import DocumentRoom, room
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 from signed_in import named_by_header
 
 from studio.imaging.plain_png import read_plain, write_plain
-from studio.project.pixels_store import PixelStore
+from studio.imaging.png import REQUEST_KEY, write_png
+from studio.project.library import Library
+from studio.requests import TextToImage
 from studio.web.desk import Desk
 from studio.web.routes_open import build_open_routes
 from studio.web.routes_pixels import build_pixel_routes
@@ -23,10 +27,11 @@ from studio.web.routes_selections import build_selection_routes
 
 
 class Studio:
-    """The routes as one person's page sees them."""
+    """The routes as one person's page sees them, and what is behind them."""
 
-    def __init__(self, client: TestClient) -> None:
+    def __init__(self, client: TestClient, made: DocumentRoom) -> None:
         self.client = client
+        self.room = made
 
     def send(self, picture: np.ndarray) -> str:
         answer = self.client.post("/studio/pixels", content=write_plain(picture))
@@ -57,16 +62,15 @@ class Studio:
 def studio(tmp_path: Path) -> Iterator[Studio]:
     app = FastAPI()
     named_by_header(app)
-    pixels = PixelStore(tmp_path)
-    pixels.prepare()
-    for router in (
-        build_pixel_routes(pixels, Desk()),
-        build_selection_routes(pixels, Desk()),
-        build_open_routes(pixels, Desk()),
-    ):
-        app.include_router(router)
-    with TestClient(app) as client:
-        yield Studio(client)
+    with room(tmp_path) as made:
+        for router in (
+            build_pixel_routes(made.pixels, Desk()),
+            build_selection_routes(made.pixels, Desk()),
+            build_open_routes(made.pixels, Library(made.database, made.pictures, made.runs), Desk()),
+        ):
+            app.include_router(router)
+        with TestClient(app) as client:
+            yield Studio(client, made)
 
 
 def square() -> np.ndarray:
@@ -94,11 +98,20 @@ def test_the_wand_answers_with_a_grey_mask_of_the_documents_size(studio: Studio,
     if channels == 4:
         picture = np.concatenate([picture, np.full((30, 40, 1), 255, np.uint8)], axis=2)
     source = studio.send(picture if channels > 1 else picture[..., 0])
-    mask = studio.select("wand", source=source, x=12, y=10, tolerance=10)
+    mask = studio.select("wand", source=source, x=12, y=10, tolerance=10, radius=2)
     np.testing.assert_array_equal(mask, in_square())
-    np.testing.assert_array_equal(
-        studio.select("wand", source=source, x=0, y=0, tolerance=10, contiguous=False), 255 - in_square()
-    )
+    around = studio.select("wand", source=source, x=0, y=0, tolerance=10, contiguous=False, radius=2)
+    np.testing.assert_array_equal(around, 255 - in_square())
+
+
+def test_the_wands_edge_is_as_soft_as_the_pictures(studio: Studio) -> None:
+    ramp = np.clip(np.abs(np.arange(40) - 19.5) - 10, 0, 4) / 4  # 0 on a band, 1 around it, over 4 pixels
+    picture = np.rint(np.array([230, 40, 30]) * (1 - ramp[:, None]) + np.array([20, 40, 200]) * ramp[:, None])
+    source = studio.send(np.repeat(picture[None].astype(np.uint8), 30, axis=0))
+    mask = studio.select("wand", source=source, x=20, y=15, tolerance=20, radius=4)
+    off = np.abs(mask[15] / 255 - (1 - ramp))
+    assert off.max() < 0.2, mask[15]
+    assert (np.diff(mask[15, 5:17].astype(int)) >= 0).all()
 
 
 def test_an_object_is_cut_out_by_a_box_or_a_scribble(studio: Studio) -> None:
@@ -121,7 +134,7 @@ def test_an_edge_is_refined(studio: Studio) -> None:
 
 def test_wrong_values_are_refused_with_the_name_of_the_field(studio: Studio) -> None:
     source, grey = studio.send(square()), studio.send(np.zeros((30, 40), np.uint8))
-    point = {"source": source, "x": 1, "y": 1, "tolerance": 3}
+    point = {"source": source, "x": 1, "y": 1, "tolerance": 3, "radius": 4}
     for changed, field in (
         ({"x": 40}, "x"),
         ({"y": -1}, "y"),
@@ -130,6 +143,8 @@ def test_wrong_values_are_refused_with_the_name_of_the_field(studio: Studio) -> 
         ({"tolerance": 256}, "tolerance"),
         ({"tolerance": "3"}, "tolerance"),
         ({"contiguous": 1}, "contiguous"),
+        ({"radius": 0}, "radius"),
+        ({"radius": None}, "radius"),
         ({"source": 5}, "source"),
         ({"colour": 5}, "colour"),
     ):
@@ -164,13 +179,13 @@ def test_pixels_of_others_are_not_there(studio: Studio) -> None:
     source = studio.send(square())
     answer = studio.client.post(
         "/studio/selections/wand",
-        json={"source": source, "x": 1, "y": 1, "tolerance": 3},
+        json={"source": source, "x": 1, "y": 1, "tolerance": 3, "radius": 4},
         headers={"x-user": "eve"},
     )
     assert answer.status_code == 404
     for unknown in ("0" * 32, "../secret", "", "a" * 5000):
         answer = studio.client.post(
-            "/studio/selections/wand", json={"source": unknown, "x": 1, "y": 1, "tolerance": 3}
+            "/studio/selections/wand", json={"source": unknown, "x": 1, "y": 1, "tolerance": 3, "radius": 4}
         )
         assert answer.status_code in (404, 422)
 
@@ -184,6 +199,18 @@ def test_an_opened_file_becomes_pixels_with_words_on_what_was_converted(studio: 
     pixels = studio.pixels(found["id"])
     np.testing.assert_array_equal(pixels[..., :3], np.rot90(square(), -1))
     assert (pixels[..., 3] == 255).all()
+
+
+def test_the_file_of_a_picture_in_the_gallery_is_named(studio: Studio) -> None:
+    note = {"format": 1, "request": TextToImage("a lake").to_dict()}
+    png = write_png(square(), {REQUEST_KEY: json.dumps(note)})
+    assert studio.open(png)["picture"] is None
+    kept = studio.room.pictures.add("user:eve", png, 1_700_000_000_000)
+    hers = studio.client.post("/studio/pictures/open", content=png, headers={"x-user": "eve"})
+    assert hers.json()["picture"] == kept
+    assert studio.open(png)["picture"] is None
+    as_mask = studio.client.post("/studio/pictures/open?as=mask", content=png, headers={"x-user": "eve"})
+    assert as_mask.json()["picture"] is None
 
 
 def test_a_file_is_opened_as_a_mask(studio: Studio) -> None:

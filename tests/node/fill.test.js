@@ -14,6 +14,7 @@ globalThis.document = { baseURI: "http://localhost/" };
 const { bounded, expanded, overlapOf } = await import("../../assets/fill_expand.js");
 const { createJournal } = await import("../../assets/fill_journal.js");
 const { lineOf, localDocument, nameOf, tilesOf } = await import("../../assets/fill_document.js");
+const { planOf } = await import("../../assets/fill_plan.js");
 const { requestOf, resolved, settingsOf } = await import("../../assets/fill_settings.js");
 const { decodePng } = await import("../../assets/canvas_png.js");
 
@@ -48,6 +49,18 @@ test("an expansion keeps every pixel of the picture and masks what is new with a
       assert.equal(mask.data[y * 58 + x], held ? 0 : 255);
     }
   }
+});
+
+test("an expansion is of what a frame adds, and in the document that it was laid out in, of what is masked", () => {
+  const canvas = { width: 64, height: 48, mask: { info: { count: 1200 } } };
+  const now = { current: { id: "here" }, box: { x: 0, y: 0, width: 64, height: 48 } };
+  const labelled = (laid, state = now) => planOf(canvas, { intent: "expand", laid }, state).label;
+  assert.equal(labelled("here"), "Expand 1,200 px");
+  assert.equal(labelled("there"), "Drag the frame first");
+  assert.equal(labelled("", { ...now, box: { x: 0, y: 0, width: 96, height: 48 } }), "Expand to 96 × 48");
+  assert.equal(labelled("here", { ...now, again: { id: "layer" } }), "Run again");
+  canvas.mask.info.count = 0;
+  assert.equal(labelled("here"), "Drag the frame first");
 });
 
 test("the journal gives back what was not confirmed, and the stroke in progress", () => {

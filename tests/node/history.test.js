@@ -111,6 +111,7 @@ function journalOf() {
     add: (op, parent) => journal.ops.push({ op, parent }),
     amend() {},
     stroke() {},
+    settings() {},
     at: (id) => (journal.head = id),
     confirm: (id) => (journal.ops = journal.ops.filter(({ op }) => op.id !== id)),
   });

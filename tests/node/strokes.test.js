@@ -159,12 +159,22 @@ test("shapes add to the mask, take from it, replace it and keep what is in both"
 test("a fill takes what hangs together within the tolerance, or all of it", () => {
   let state = blankState(600, 300, "L", "#808080");
   state = strokeOnto(state, op([[300, 0, 1], [310, 300, 1]], { op: "shape", tool: "rect", settings: { color: "#000000", mode: "add" } })); // a wall
-  state = strokeOnto(state, op([[100, 100], [150, 150]], { op: "shape", tool: "rect", settings: { color: "#888888", mode: "add" } })); // 8 lighter
+  state = strokeOnto(state, op([[100, 100], [150, 150]], { op: "shape", tool: "rect", settings: { color: "#888888", mode: "add" } })); // 0.0268 lighter to the eye, of 1: between 6 and 7 of 255
   const fill = (settings) => maskOf(strokeOnto(state, op([[20, 20]], onMask({ op: "fill", tool: "wand", settings: { mode: "add", opacity: 100, sample: "all", ...settings } })))).filter(Boolean).length;
-  assert.equal(fill({ tolerance: 7, contiguous: true }), 300 * 300 - 2500);
-  assert.equal(fill({ tolerance: 8, contiguous: true }), 300 * 300);
-  assert.equal(fill({ tolerance: 7, contiguous: false }), 590 * 300 - 2500);
+  assert.equal(fill({ tolerance: 6, contiguous: true }), 300 * 300 - 2500);
+  assert.equal(fill({ tolerance: 7, contiguous: true }), 300 * 300);
+  assert.equal(fill({ tolerance: 6, contiguous: false }), 590 * 300 - 2500);
   assert.equal(fill({ tolerance: 255, contiguous: true }), 600 * 300);
+});
+
+test("a fill or a wand looks at one layer where that is asked for", () => {
+  const below = blankState(100, 100, "L", "#808080");
+  let state = apply(below, { op: "addLayer", layer: { id: "M", name: "M", kind: "paint", x: -30, y: 10, visible: false, opacity: 40, facts: null } });
+  state = strokeOnto(state, op([[10, 20], [50, 60]], { layer: "M", op: "shape", tool: "rect", settings: { mode: "add" } }));
+  for (const tool of ["wand", "fill"]) {
+    const taken = (sample) => maskOf(strokeOnto(state, op([[20, 30]], onMask({ op: "fill", tool, layer: "M", settings: { mode: "add", opacity: 100, tolerance: 9, contiguous: true, sample } })))).filter(Boolean).length;
+    assert.deepEqual([taken("layer"), taken("all")], [1600, 10_000], tool);
+  }
 });
 
 test("smudge keeps a flat colour as it is, drags an edge along, and brings nothing in from beyond", () => {

@@ -5,9 +5,11 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 import { compositeBox, opacityByte, overRows } from "../../assets/canvas_blend.js";
+import { alikeTo, place } from "../../assets/canvas_colour.js";
 import { contextAround } from "../../assets/canvas_context.js";
 import { effective, extentOf } from "../../assets/canvas_mask.js";
 import { effectiveTiles } from "../../assets/canvas_mask_tiles.js";
+import { apply, blankState } from "../../assets/canvas_ops.js";
 import { Draft, readBox, tilesOf } from "../../assets/canvas_tiles.js";
 
 const cases = (name) => JSON.parse(readFileSync(new URL(`../data/${name}.json`, import.meta.url), "utf8"));
@@ -53,6 +55,28 @@ test("a mask of tiles acts as the same mask in one piece", () => {
     assert.deepEqual([...readBox(made.tiles, 1, { x: 0, y: 0, width, height })], wanted, `${kind}, ${grow}, ${feather}`);
     assert.deepEqual([made.count, made.bounds], [area, bounds]);
   }
+});
+
+test("colours lie where the server says", () => {
+  const { colours } = cases("wand");
+  assert.ok(colours.length > 100);
+  for (const [red, green, blue, ...levels] of colours) {
+    const found = new Int32Array(4);
+    place([red, green, blue, 255], 0, found);
+    assert.deepEqual([...found], [...levels, 8192], `${red}, ${green}, ${blue}`);
+  }
+});
+
+test("a wand takes the pixels that the server's takes, to the bit", () => {
+  const { cases: wands } = cases("wand");
+  assert.ok(wands.length > 30);
+  for (const { width, height, pixels, x, y, tolerance, contiguous, mask } of wands) {
+    const state = { ...blankState(width, height, "L"), layers: [{ id: "L", x: 0, y: 0, visible: true, opacity: 100, tiles: tilesOf({ width, height, channels: 4, data: Uint8Array.from(pixels) }) }] };
+    const settings = { mode: "add", opacity: 100, sample: "all", tolerance, contiguous };
+    const { tiles } = apply(state, { op: "fill", tool: "wand", target: "mask", layer: null, settings, points: [x, y, 1, 0, 0] }).mask;
+    assert.deepEqual([...readBox(tiles, 1, { x: 0, y: 0, width, height })], mask, `tolerance ${tolerance} at ${x}, ${y}, ${contiguous ? "connected" : "anywhere"}`);
+  }
+  assert.ok(alikeTo(new Uint8Array(8), [0, 0, 0, 255], 255).every(Boolean));
 });
 
 test("the frame that is drawn is the one that the model is shown", () => {

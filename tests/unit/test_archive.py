@@ -397,7 +397,7 @@ def test_a_file_that_does_harm_is_refused_in_words(
 
 
 @pytest.mark.parametrize(
-    "manifest", [{"version": 2}, {"version": 0}, {"version": True}, {"format": "x"}, {"files": []}]
+    "manifest", [{"version": 3}, {"version": 0}, {"version": True}, {"format": "x"}, {"files": []}]
 )
 def test_a_file_of_another_kind_or_a_later_version_is_refused(
     here: DocumentRoom, there: DocumentRoom, tmp_path: Path, manifest: dict[str, Any]

@@ -25,7 +25,7 @@ from studio.imaging.plain_png import write_plain
 from studio.imaging.png import REQUEST_KEY, read_png_text, write_png
 from studio.project import archive
 from studio.project.archive_file import ArchiveReader, UnreadableArchive
-from studio.project.document_values import KeptMask, Layer, Selection, State
+from studio.project.document_values import KeptMask, Layer, Selection, Settings, State
 from studio.project.flattening import flat
 from studio.project.kept_fill import KeptFill, files_of
 from studio.project.pixels_store import id_of
@@ -86,6 +86,7 @@ def _made(folder: Path) -> Path:
         paint = here.state(3).layers[0]
         state = State(300, 200, (paint, fill), "fill", Selection({(0, 0): here.tile(6, "me", 1)}, -2, 3), masks)
         here.documents.append("me", document, "f" * 32, second, "Fill", state)
+        here.documents.keep_settings("me", document, Settings({"prompt": "a lake", "seed": 7, "context": {"x": 0}}))
         here.archive.write("me", document, folder / "good")
     return folder / "good"
 

@@ -231,6 +231,28 @@ def test_a_fill_that_is_laid_out_again_is_the_same_to_the_byte(filling: Filling,
     np.testing.assert_array_equal(layer.pixels, before.pixels)
 
 
+def test_an_expansion_is_laid_out_with_what_was_not_known_transparent() -> None:
+    """As the page asks for it: the picture on its larger ground, and the mask over what is new with an overlap."""
+    card = catalogue.find("painter")
+    source = np.zeros((80, 120, 4), np.uint8)
+    source[:, :80] = noise(80, 80, 4, seed=3)
+    source[:, :80, 3] = 255
+    mask = np.zeros((80, 120), np.uint8)
+    mask[:, 70:] = 255
+    painting = TextToImage("hills", num_inference_steps=4, seed=9)
+    filling = Filling.of(Fill(painting, intent="expand", feather=10), source, mask, card)
+    made = filling.finished(Picture(noise(filling.working.height, filling.working.width, 3), filling.painting, 0.1))
+    found = settings_in(made.picture.to_png(), card.request(), card.max_side).fill
+    assert found is not None
+    assert found.exact
+    assert (found.request["intent"], found.request["painting"]["seed"]) == ("expand", 9)
+    again = Filling.of(Fill.from_dict(found.request), filling.source, filling.free, card)
+    assert not filling.source[:, 80:].any()
+    assert again.painting == filling.painting
+    for name in ("source", "mask", "free", "seen", "opening"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(filling, name))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -263,7 +285,6 @@ def test_a_fill_that_cannot_be_believed_or_laid_out_brings_its_words_alone(made:
         with_private(png, chunks, carried={}),
         with_private(png, chunks, carried=LEFT_OUT),
         with_private(png, chunks, fill={**fill, "picture": None}),
-        with_private(png, chunks, fill={**fill, "intent": "expand"}),
     ):
         found = settings_in(other, card.request(), card.max_side)
         assert found.fill is None

@@ -165,6 +165,14 @@ def test_no_answer_lets_another_origin_read_it(inside: Application, guard: Guard
     assert {value for name, value in answer.headers.items() if name.lower() == "x-frame-options"} == {"DENY"}
 
 
+def test_https_binds_no_other_port_of_the_host_and_no_later_start(inside: Application) -> None:
+    guard = Guard(inside, host="0.0.0.0", port=7860, allow_hosts=["studio.lan"])
+    answer = call(guard, host="studio.lan:7860", scheme="https")
+    assert answer.status == 200
+    assert "Secure" in answer.headers["set-cookie"]  # it knows that it is HTTPS
+    assert "strict-transport-security" not in {name.lower() for name in answer.headers}
+
+
 def test_a_route_may_set_a_stricter_policy_and_its_own_caching(inside: Application, guard: Guard) -> None:
     assert call(guard, "/").headers["cache-control"] == "no-store"
     assert call(guard).headers["cache-control"] == "no-store"

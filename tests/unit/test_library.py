@@ -345,7 +345,9 @@ def test_an_index_of_the_version_before_upgrades_itself(tmp_path: Path) -> None:
         run = _run(made, 1)
         library.mark("me", fill, True)
         with made.database.write() as rows:
-            for statement in ("DROP TABLE runs", "ALTER TABLE pictures DROP COLUMN fill", "PRAGMA user_version = 1"):
+            for column in ("pictures DROP COLUMN fill", "documents DROP COLUMN settings"):
+                rows.execute(f"ALTER TABLE {column}")
+            for statement in ("DROP TABLE runs", "PRAGMA user_version = 1"):
                 rows.execute(statement)
     with room(tmp_path) as made:
         library = Library(made.database, made.pictures, made.runs)
@@ -357,6 +359,24 @@ def test_an_index_of_the_version_before_upgrades_itself(tmp_path: Path) -> None:
             upgraded = [tuple(row) for row in rows.execute(schema)]
     with room(tmp_path / "new") as made, made.database.read() as rows:
         assert [tuple(row) for row in rows.execute(schema)] == upgraded
+
+
+def test_the_file_of_a_picture_is_known_again(made: DocumentRoom, library: Library) -> None:
+    file = _png(seed=7)
+    assert library.same_file("me", file) is None
+    older, newer = (made.pictures.add("me", file, NOON + k) for k in range(2))
+    alike = _png(seed=7, prompt="a cake")
+    assert len(alike) == len(file)
+    made.pictures.add("me", alike, NOON + 2)
+    assert library.same_file("me", file) == newer
+    library.delete("me", newer)
+    assert library.same_file("me", file) == older
+    library.delete("me", older)
+    assert library.same_file("me", file) == newer
+    assert library.same_file("you", file) is None
+    assert library.same_file("me", file[:-1] + b"x") is None
+    assert library.same_file("me", write_png(np.zeros((4, 4, 3), np.uint8))) is None
+    assert library.same_file("me", b"no picture") is None
 
 
 def test_a_database_of_version_1_opens(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,9 +15,11 @@ from hypothesis import strategies as st
 
 from studio.errors import InvalidRequest
 from studio.imaging import selection
-from studio.imaging.colour import oklab
+from studio.imaging.colour import WHITE, oklab, oklab_levels
 from studio.imaging.geometry import Bounds
 from studio.imaging.selection import cut_out_box, cut_out_scribble, refined, wand
+
+VECTORS = json.loads((Path(__file__).parents[1] / "data" / "wand.json").read_text())
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -64,6 +68,22 @@ def test_the_nearest_different_colours_are_told_apart(colour: tuple[int, int, in
 
 
 # ---- wand ----
+
+
+def test_the_wand_takes_the_pixels_that_the_pages_own_takes() -> None:
+    """The scripts of the page are held to the same cases (tests/node/vectors.test.js)."""
+    for case in VECTORS["cases"]:
+        picture = np.array(case["pixels"], np.uint8).reshape(case["height"], case["width"], 4)
+        mask = wand(picture, case["x"], case["y"], case["tolerance"], case["contiguous"])
+        assert mask.ravel().tolist() == case["mask"], (case["tolerance"], case["contiguous"])
+
+
+def test_whole_numbers_say_what_oklab_says() -> None:
+    values = np.array(VECTORS["colours"])
+    levels = oklab_levels(values[None, :, :3].astype(np.uint8))
+    np.testing.assert_array_equal(levels[0], values[:, 3:])
+    exact = oklab(values[None, :, :3].astype(np.uint8))
+    np.testing.assert_allclose(levels / WHITE, exact, atol=1e-3)  # light near black is known to 1 / 65535 only
 
 
 def test_the_wand_takes_what_hangs_together_or_everything_alike() -> None:
