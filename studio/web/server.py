@@ -39,6 +39,7 @@ from studio.web.accounts import Accounts, check_exposure
 from studio.web.connections import Listener, configured
 from studio.web.desk import Desk
 from studio.web.guard import protect
+from studio.web.owners import LOCAL_OWNER
 from studio.web.page import build_page
 from studio.web.routes import build_routes
 from studio.web.routes_documents import build_document_routes
@@ -51,6 +52,7 @@ from studio.web.routes_pixels import build_pixel_routes
 from studio.web.routes_prompts import build_prompt_routes
 from studio.web.routes_runs import build_run_routes
 from studio.web.routes_selections import build_selection_routes
+from studio.web.waking import Arrivals, wake
 
 if TYPE_CHECKING:
     from studio.models.rewriter import Rewriter
@@ -94,9 +96,13 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        threading.Thread(target=_wake, args=(engine,), name="studio-wake", daemon=True).start()
+        ended = threading.Event()
+        # lists of many thousands are read before somebody asks for them; who signs in later waits for their own
+        lists = (lambda: library.sync(LOCAL_OWNER), lambda: runs.newest(LOCAL_OWNER, 1)) if accounts is None else ()
+        wake(arrivals, ended, *lists, engine.load)
         housekeeping.start()
         yield
+        ended.set()
         jobs.close()
         housekeeping.stop()
         database.close()
@@ -113,15 +119,18 @@ def _build(settings: Settings, engine: Engine | None) -> tuple[Any, Jobs]:
     kept = Kept(settings.data, store, runs, pixels, documents, library, thumbnails, archive)
     app.include_router(build_library_routes(kept, engine, jobs, desk))
     app.include_router(build_grid_routes(engine, jobs, store, wordbooks, settings.data, asking))
-    app.include_router(build_exchange_routes(documents, pixels, archive, desk))  # before /documents/{document}
+    app.include_router(
+        build_exchange_routes(documents, pixels, archive, library, desk)
+    )  # before /documents/{document}
     app.include_router(build_document_routes(documents, pixels, thumbnails, desk))
     app.include_router(build_fill_routes(engine, jobs, pixels, Desk(), wordbooks))
     app.include_router(build_selection_routes(pixels, Desk()))
-    app.include_router(build_open_routes(pixels, opening))
+    app.include_router(build_open_routes(pixels, library, opening))
     blocks, mount = build_page(card)
     app = gr.mount_gradio_app(app, blocks, path="", **mount)
+    arrivals = Arrivals(app)
     guarded = protect(
-        app, host=settings.host, port=settings.port, allow_hosts=settings.allowed_hosts, accounts=accounts
+        arrivals, host=settings.host, port=settings.port, allow_hosts=settings.allowed_hosts, accounts=accounts
     )
     return guarded, jobs
 
@@ -190,12 +199,3 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from problem
     with listener:
         yield listener
-
-
-def _wake(engine: Engine) -> None:
-    try:
-        engine.load()
-    except StudioError as problem:
-        log.warning("%s", problem)
-    except Exception:
-        log.exception("The model could not be loaded")
