@@ -1,5 +1,5 @@
-// Keys of the canvas, by what they write (event.key), so that they lie where a keyboard's letters are. They act only
-// while the canvas has the focus. `?` lists them.
+// Keys of the canvas, by what they write (event.key), so that they lie where a keyboard's letters are. They act while the
+// canvas has the focus, and who mounts it may give it more of them. `?` lists them.
 
 import { button, h } from "./dom.js";
 import { TOOLS } from "./canvas_tools.js";
@@ -51,6 +51,13 @@ const NUDGE = 10; // px of a layer, or of the crop's frame, with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const byKey = (wanted) => Object.fromEntries(TOOLS.filter(({ key, shift = false }) => key && shift === wanted).map(({ key, name }) => [key, name]));
 const [BY_KEY, BY_SHIFT] = [byKey(false), byKey(true)];
+
+/** Whether a key chooses a tool, or changes how it works or what is seen: a single character that undoes nothing. */
+export function choosesTool({ key, shiftKey, ctrlKey, metaKey, altKey }) {
+  if (ctrlKey || metaKey || altKey || key.length !== 1) return false;
+  const letter = key.toLowerCase();
+  return "[]{}+=".includes(letter) || (shiftKey ? letter in BY_SHIFT : letter in BY_KEY || "xmfh01-".includes(letter));
+}
 
 /** What a key does to the canvas together with Ctrl or Cmd, wherever the focus is; null for nothing. */
 export function commandOf(event, canvas) {

@@ -89,9 +89,14 @@ class FillPage:
         return left + x * zoom, top + y * zoom
 
     def tool(self, name: str) -> None:
-        button = self.page.get_by_role("toolbar", name="Tools").get_by_role("button", name=re.compile(f"^{name}"))
-        button.click()
-        expect(button).to_have_attribute("aria-pressed", "true")
+        self._tool_button(name).click()
+        self.expect_tool(name)
+
+    def expect_tool(self, name: str) -> None:
+        expect(self._tool_button(name)).to_have_attribute("aria-pressed", "true")
+
+    def _tool_button(self, name: str) -> Locator:
+        return self.page.get_by_role("toolbar", name="Tools").get_by_role("button", name=re.compile(f"^{name}"))
 
     def target(self, which: str) -> None:
         """Mask or Paint."""

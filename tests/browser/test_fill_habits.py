@@ -39,6 +39,28 @@ def test_smudge_and_clone_change_the_picture_at_once(fill: FillPage) -> None:
     assert not fill.mask().any()
 
 
+def test_letters_choose_tools_after_a_click_beside_the_canvas_but_not_on_the_way_by_tab(fill: FillPage) -> None:
+    fill.open_picture(landscape())
+    fill.tool("Brush")
+    keys = fill.page.keyboard
+    fill.page.get_by_role("button", name="History").click()
+    keys.press("Escape")  # the focus is on the button again
+    keys.press("e")
+    fill.expect_tool("Eraser")
+    fill.page.get_by_role("slider", name="Feather").click()
+    keys.press("Shift+C")
+    fill.expect_tool("Crop")
+    keys.press("Escape")
+    fill.expect_tool("Eraser")
+    fill.prompt.click()
+    keys.type("boat")
+    expect(fill.prompt).to_have_value("boat")
+    fill.expect_tool("Eraser")
+    keys.press("Tab")  # on a button, by keyboard
+    keys.press("w")
+    fill.expect_tool("Eraser")
+
+
 def test_paint_can_be_kept_inside_of_the_mask_without_looking_for_it(fill: FillPage) -> None:
     fill.open_picture(landscape())
     fill.option("Feather", 0)
