@@ -248,11 +248,12 @@ async function leave() {
 
 /** Opens a document, with what this browser knows of it that the server does not. */
 async function open(id) {
+  const other = id === current?.id ? null : await server.readDocument(id); // what cannot be read leaves this one open
   await leave();
-  const facts = await server.readDocument(id);
+  const facts = other ?? (await server.readDocument(id));
   const itsJournal = createJournal(id, () => notice("This browser has no room to keep unsaved strokes. They are saved as soon as the studio answers.", true));
   const found = itsJournal.found();
-  await load(canvas, facts, found);
+  await load(canvas, facts, found).catch((problem) => (close(), Promise.reject(problem))); // nobody paints on what is not kept
   journal = itsJournal;
   current = { id, name: facts.name };
   forgetFill();

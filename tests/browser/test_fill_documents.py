@@ -204,6 +204,27 @@ def test_a_link_to_a_document_that_is_not_here_says_so(fill: FillPage, expected_
     expect(fill.name).to_have_text("Still here")
 
 
+@pytest.mark.parametrize("lost", ["document", "pixels"])
+def test_a_document_that_cannot_be_read_does_not_take_the_place_of_the_open_one(
+    fill: FillPage, studio: Studio, expected_failures: list[str], lost: str
+) -> None:
+    other = make_document(studio.url, landscape(80, 64), "Out of reach")
+    mine = fill.open_picture(landscape(), "Still here")
+    expected_failures.append("500")
+    address = f"**/studio/documents/{other}" if lost == "document" else "**/studio/pixels/*.png"
+    fill.page.route(address, lambda route: route.fulfill(status=500, json={"error": "The disk is away."}))
+    fill.page.evaluate("id => { location.hash = `#fill/${id}`; }", other)
+    expect(fill.notice).to_contain_text("The disk is away.")
+    fill.page.unroute(address)
+    if lost == "pixels":  # it was left already: nobody paints on what would not be kept
+        expect(fill.name).to_have_text("No document")
+        fill.open(mine)
+    expect(fill.name).to_have_text("Still here")
+    fill.drag((20, 20), (60, 60))
+    fill.expect_saved()
+    assert fill.mask().any()
+
+
 def test_the_oldest_of_many_documents_is_found_and_comes_back_out_of_the_bin(fill: FillPage, studio: Studio) -> None:
     oldest = make_document(studio.url, landscape(80, 64), "The Bramblewick mill")
     newest = [make_document(studio.url, landscape(), f"Plover {k}") for k in range(14)][-1]
