@@ -10,10 +10,12 @@ from torch import Tensor
 
 from studio.diffusion.layout import PLANE, Layout
 from studio.diffusion.steps import Step
-from studio.errors import StudioError
+from studio.errors import StudioError, shown
 
 if TYPE_CHECKING:
     from studio.diffusion.resume import ResumePoint
+
+OBSTACLE_SHOWN = 300  # characters of an obstacle: it may come from a stranger's file
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class Recording:
                 f"Step {index!r} is not recorded: this run has steps {self.steps[0].index} to {last}, counted from 0."
             )
         if self.facts.obstacle is not None:
-            raise StudioError(f"This run cannot be resumed exactly: {self.facts.obstacle}")
+            raise StudioError(f"This run cannot be resumed exactly: {shown(self.facts.obstacle, OBSTACLE_SHOWN)}")
         place = index - self.steps[0].index
         step, moment = self.steps[place], self.moments[place]
         if step.index % step.order:
@@ -81,5 +83,5 @@ class Recording:
                 f"step. Resume at {index - index % step.order} or {index + step.order - index % step.order}."
             )
         if moment.obstacle is not None:
-            raise StudioError(f"This run cannot be resumed exactly: {moment.obstacle}")
+            raise StudioError(f"This run cannot be resumed exactly: {shown(moment.obstacle, OBSTACLE_SHOWN)}")
         return ResumePoint(index, moment, self.facts, step)

@@ -204,6 +204,22 @@ def test_run_of_several_passes_is_kept_to_be_looked_at(tmp_path: Path) -> None:
     assert_equal(load_recording(tmp_path / "lake.safetensors"), twice)
 
 
+@pytest.mark.parametrize("of", ["run", "moment"])
+def test_why_a_strangers_run_cannot_be_resumed_is_told_in_one_printable_line(tmp_path: Path, of: str) -> None:
+    made = recording()
+    why = "\x00\x1b[31m\n" + "its loop"
+    if of == "run":
+        odd = dataclasses.replace(made, facts=dataclasses.replace(made.facts, obstacle=why))
+    else:
+        odd = dataclasses.replace(
+            made, moments=tuple(dataclasses.replace(each, obstacle=why) for each in made.moments)
+        )
+    save_recording(odd, tmp_path / "lake.safetensors")
+    with pytest.raises(StudioError, match="cannot be resumed exactly") as refused:
+        load_recording(tmp_path / "lake.safetensors").at(1)
+    assert str(refused.value).isprintable()
+
+
 def test_run_that_begins_in_the_middle_is_kept(tmp_path: Path) -> None:
     made = recording()
     branch = Recording(made.steps[1:], made.moments[1:], made.facts)
