@@ -22,7 +22,6 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +166,7 @@ def _used(browser: Browser, page: Page, url: str, pictures: int) -> list[pace.Ro
     return [
         pace.Row("Gallery chosen, until drawn, again", statistics.median(again) / 1000, "s", 1.0, "median of 5"),
         pace.Row(
-            "Scrolling, 95th percentile of frames", _share(gaps, 0.95), "ms", 34.0, f"{len(gaps)} frames; {cells}"
+            "Scrolling, 95th percentile of frames", library._p95(gaps), "ms", 34.0, f"{len(gaps)} frames; {cells}"
         ),
         pace.Row("Scrolling, median frame", statistics.median(gaps), "ms", None, f"worst {max(gaps):.0f} ms"),
         pace.Row(
@@ -187,22 +186,9 @@ def _opened(browser: Browser, url: str) -> Page:
     return page
 
 
-def _share(values: Sequence[float], share: float) -> float:
-    return sorted(values)[int(share * (len(values) - 1))]
-
-
 def _section(rows: Sequence[pace.Row], pictures: int, chromium: str) -> str:
-    lines = [
-        HEADING,
-        "",
-        f"`python benchmarks/gallery.py`, {date.today().isoformat()}, {pace._machine()}.",
-        f"Python {platform.python_version()}, Chromium {chromium} without a graphics card, {pictures:,} pictures.",
-        "",
-        "| What | Measured | At most | |",
-        "|---|---|---|---|",
-        *(row.as_markdown() for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+    shown = f"Chromium {chromium} without a graphics card, {pictures:,} pictures"
+    return pace.table(HEADING, "gallery.py", f"Python {platform.python_version()}, {shown}.", rows)
 
 
 if __name__ == "__main__":

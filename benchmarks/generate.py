@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -296,11 +296,16 @@ def _until(true: Callable[[], bool]) -> None:
 def _section(rows: list[Row]) -> str:
     libraries = ("torch", "diffusers", "transformers", "gradio", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    return table(HEADING, "generate.py", f"Python {platform.python_version()}, {versions}.", rows)
+
+
+def table(heading: str, script: str, setting: str, rows: Sequence[Row]) -> str:
+    """The rows as a section of results.md, under the command, the day, the machine and `setting`."""
     lines = [
-        HEADING,
+        heading,
         "",
-        f"`python benchmarks/generate.py`, {date.today().isoformat()}, {_machine()}.",
-        f"Python {platform.python_version()}, {versions}.",
+        f"`python benchmarks/{script}`, {date.today().isoformat()}, {_machine()}.",
+        setting,
         "",
         "| What | Measured | At most | |",
         "|---|---|---|---|",

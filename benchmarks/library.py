@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -280,17 +279,8 @@ def _p95(values: list[float]) -> float:
 
 
 def _section(rows: list[pace.Row], pictures: int, documents: int) -> str:
-    lines = [
-        HEADING,
-        "",
-        f"`python benchmarks/library.py`, {date.today().isoformat()}, {pace._machine()}.",
-        f"Python {platform.python_version()}. {pictures:,} pictures of 128 × 128 and {documents:,} documents.",
-        "",
-        "| What | Measured | At most | |",
-        "|---|---|---|---|",
-        *(row.as_markdown() for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+    shown = f"{pictures:,} pictures of 128 × 128 and {documents:,} documents"
+    return pace.table(HEADING, "library.py", f"Python {platform.python_version()}. {shown}.", rows)
 
 
 if __name__ == "__main__":
